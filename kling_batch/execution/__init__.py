@@ -1,0 +1,1 @@
+"""Plan to events: submission, reconciliation, polling, download, budget."""

@@ -1,0 +1,1 @@
+"""Text to Manifest: reading with places, the schema, expansion, prompts, problems."""

@@ -1,0 +1,120 @@
+"""The words of the domain: request, job, manifest, prices. Plain values, no behaviour beyond them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal
+
+QualityMode = Literal["720p", "1080p"]
+Orientation = Literal["video", "image"]
+Contract = Literal["canonical", "legacy"]
+
+MODEL = "kling_3_0_motion_control"
+DURATION_MIN, DURATION_MAX, DURATION_MAX_IMAGE = 3, 30, 10
+PROMPT_MAX = 2500
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """What one submission asks for, whichever contract carries it."""
+
+    prompt: str
+    image_url: str
+    video_url: str
+    character_orientation: Orientation
+    quality_mode: QualityMode
+    duration_seconds: int
+
+    def fingerprint(self) -> str:
+        """32 hex digits that change exactly when the request does."""
+        text = json.dumps(
+            [
+                self.prompt,
+                self.image_url,
+                self.video_url,
+                self.character_orientation,
+                self.quality_mode,
+                self.duration_seconds,
+            ],
+            ensure_ascii=True,
+        )
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One video to make: the unit that is planned, paid for and downloaded.
+
+    ``output`` is the file's path below the output folder, with ``/`` between parts.
+    ``image`` and ``video`` are the manifest's names for the inputs (or their URLs).
+    """
+
+    id: str
+    request: JobRequest
+    output: str
+    pair: str
+    take: int
+    image: str
+    video: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    """The rate table: credits a second by quality, and what a credit costs.
+
+    The built-in figures are the service's public ones (api/CONTRACT.md, "Price").
+    """
+
+    as_of: date | None = None
+    credits_per_second: Mapping[QualityMode, int] = field(
+        default_factory=lambda: {"720p": 12, "1080p": 20}
+    )
+    usd_per_credit: Decimal = Decimal("0.0092")
+
+    def credits(self, request: JobRequest) -> int:
+        """Whole credits that this request costs."""
+        return self.credits_per_second[request.quality_mode] * request.duration_seconds
+
+    def usd(self, credits: int) -> Decimal:
+        """Dollars for these credits, unrounded."""
+        return self.usd_per_credit * credits
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Limits that no submission may pass, in credits. None: no limit."""
+
+    max_credits: int | None = None
+    min_balance: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """How the manifest speaks with the service."""
+
+    contract: Contract = "canonical"
+    submissions_per_hour: int = 24
+    max_in_flight: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A checked manifest with every job expanded and every prompt rendered.
+
+    ``source`` is the file as the user named it; state and output lie below ``directory``.
+    """
+
+    name: str
+    source: Path
+    directory: Path
+    jobs: tuple[Job, ...]
+    output_directory: Path
+    pricing: Pricing = Pricing()
+    budget: Budget = Budget()
+    service: ServiceSettings = ServiceSettings()

@@ -1,0 +1,1 @@
+"""Manifest and state to Plan: prices, actions, timetable; pure."""

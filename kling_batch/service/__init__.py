@@ -1,0 +1,1 @@
+"""The service: its two contracts, the HTTP seam, the account's ledger."""

@@ -1,0 +1,1 @@
+"""The service's stand-in: a pure app, scripted faults, small videos, a loopback server."""

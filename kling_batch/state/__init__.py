@@ -1,0 +1,1 @@
+"""Records of jobs with their legal transitions, and the SQLite file that keeps them."""
