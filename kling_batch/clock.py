@@ -1,9 +1,11 @@
-"""Time, as one seam: wall time for records, monotonic time for deadlines, waiting."""
+"""Time, as one seam: wall time for records, steady time for deadlines and ages, waiting."""
 
 from __future__ import annotations
 
 import queue
 import time
+import uuid
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -12,11 +14,15 @@ T = TypeVar("T")
 class Clock(Protocol):
     """What the rest may know of time. All figures are seconds."""
 
-    def now(self) -> float:
-        """Wall time since the epoch; may jump."""
+    @property
+    def era(self) -> str:
+        """Names the run of steady time: two `steady` figures compare only within one era."""
 
-    def monotonic(self) -> float:
-        """Time since some start; never goes back."""
+    def now(self) -> float:
+        """Wall time since the epoch; may jump either way."""
+
+    def steady(self) -> float:
+        """Time since the era's start; never goes back and counts a machine's sleep."""
 
     def sleep(self, seconds: float) -> None:
         """Return after that long."""
@@ -26,23 +32,45 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """Real time, or real time sped up: ``speed`` seconds pass in one.
+    """The machine's time; an era lasts from one boot to the next."""
 
-    The sped-up clock lets ``run --simulate`` keep every interval of a real run
-    (polls, back-off, job times) and still be over in seconds.
+    def __init__(self) -> None:
+        self.era = _boot_id()
+
+    def now(self) -> float:
+        return time.time()
+
+    def steady(self) -> float:
+        return time.clock_gettime(_STEADY)
+
+    def sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            time.sleep(seconds)
+
+    def wait_for(self, arrivals: queue.SimpleQueue[T], seconds: float) -> T | None:
+        try:
+            return arrivals.get(timeout=max(0.0, seconds))
+        except queue.Empty:
+            return None
+
+
+class FastClock:
+    """Time sped up: `speed` seconds pass in one.
+
+    It lets ``run --simulate`` keep every interval of a real run (polls, back-off,
+    job times) and still be over in seconds. Its era ends with the process.
     """
 
-    def __init__(self, speed: float = 1.0) -> None:
+    def __init__(self, speed: float) -> None:
         self._speed = speed
         self._wall_start = time.time()
         self._start = time.monotonic()
+        self.era = uuid.uuid4().hex
 
     def now(self) -> float:
-        if self._speed == 1.0:
-            return time.time()
-        return self._wall_start + self.monotonic()
+        return self._wall_start + self.steady()
 
-    def monotonic(self) -> float:
+    def steady(self) -> float:
         return (time.monotonic() - self._start) * self._speed
 
     def sleep(self, seconds: float) -> None:
@@ -54,3 +82,15 @@ class SystemClock:
             return arrivals.get(timeout=max(0.0, seconds / self._speed))
         except queue.Empty:
             return None
+
+
+# CLOCK_BOOTTIME goes on while the machine sleeps; where it is missing, MONOTONIC must do.
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        # No boot id on this system: an era of this process alone, so ages use wall time.
+        return uuid.uuid4().hex

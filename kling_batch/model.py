@@ -1,4 +1,4 @@
-"""The words of the domain: request, job, manifest, prices. Plain values, no behaviour beyond them."""
+"""The words of the domain: request, job, manifest, prices. Plain values and no more."""
 
 from __future__ import annotations
 

@@ -1,0 +1,235 @@
+"""What the state file holds and how it is written: each method that writes is one commit."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from kling_batch.errors import ServiceStopped
+from kling_batch.model import JobRequest
+from kling_batch.state.records import JobState, Record
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x4B4C4E47  # "KLNG"
+
+_REQUEST = tuple(field.name for field in fields(JobRequest))
+_PLAIN = tuple(f.name for f in fields(Record) if f.name not in ("id", "request", "state"))
+_COLUMNS = ("id", "state", *_PLAIN, *_REQUEST)
+_NOT_NULL = {"state", "fingerprint", "output", "credits_planned", "attempts", "credits_spent"}
+
+SCHEMA = f"""
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE jobs (id TEXT PRIMARY KEY, {
+    ", ".join(f"{c} NOT NULL" if c in _NOT_NULL else c for c in _COLUMNS[1:])
+});
+CREATE UNIQUE INDEX jobs_job_id ON jobs (job_id) WHERE job_id IS NOT NULL;
+CREATE TABLE attempts (
+    id TEXT PRIMARY KEY, job TEXT NOT NULL, fingerprint TEXT NOT NULL, sent_at REAL NOT NULL,
+    balance_before INTEGER, verdict TEXT, answered_at REAL, http_status INTEGER,
+    job_ids TEXT, raw TEXT, reason TEXT, resolution TEXT
+);
+CREATE INDEX attempts_job ON attempts (job);
+CREATE TABLE events (
+    serial INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, job TEXT, name TEXT NOT NULL,
+    detail TEXT NOT NULL
+);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One intent to buy, and what came of it. `verdict` None: no answer was recorded."""
+
+    id: str
+    job: str
+    fingerprint: str
+    sent_at: float
+    balance_before: int | None = None
+    verdict: str | None = None
+    answered_at: float | None = None
+    http_status: int | None = None
+    job_ids: tuple[str, ...] = ()
+    raw: str = ""
+    reason: str = ""
+    resolution: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One line of the state's history."""
+
+    at: float
+    name: str
+    job: str | None = None
+    detail: Mapping[str, Any] | None = None
+
+
+class Store:
+    """An open state file; `state.opening` opens one."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self.connection = connection
+        self.path = path
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def records(self) -> dict[str, Record]:
+        """Every job's record by id, in the order in which the jobs were first approved."""
+        rows = self.connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM jobs ORDER BY rowid")  # noqa: S608
+        return {row[0]: _record(row) for row in rows}
+
+    def unsettled(self) -> dict[str, Attempt]:
+        """The latest attempt of every job whose state is unknown, by the job's id."""
+        rows = self.connection.execute(
+            "SELECT a.* FROM attempts a JOIN jobs j ON j.id = a.job"
+            " WHERE j.state = ? ORDER BY a.rowid",
+            (JobState.UNKNOWN.value,),
+        )
+        return {row[1]: _attempt(row) for row in rows}
+
+    def serial(self) -> int:
+        """A number that grows with every change."""
+        row = self.connection.execute("SELECT max(serial) FROM events").fetchone()
+        return int(row[0] or 0)
+
+    def meta(self, key: str) -> str | None:
+        """A note kept beside the records."""
+        row = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    # -- writing: each method is one durable commit ----------------------------------------------
+
+    def save(self, records: Iterable[Record], happenings: Sequence[Happening]) -> None:
+        """Write these records and what happened, together."""
+        with self._commit():
+            self._put(records)
+            self._tell(happenings)
+
+    def intend(self, record: Record, attempt: Attempt, happening: Happening) -> None:
+        """The write-ahead of a submission: after it returns, the POST may go out once."""
+        with self._commit():
+            self._put([record])
+            self.connection.execute(
+                "INSERT INTO attempts (id, job, fingerprint, sent_at, balance_before)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (
+                    attempt.id,
+                    attempt.job,
+                    attempt.fingerprint,
+                    attempt.sent_at,
+                    attempt.balance_before,
+                ),
+            )
+            self._tell([happening])
+
+    def settle(
+        self, attempt: Attempt, records: Iterable[Record], happenings: Sequence[Happening]
+    ) -> None:
+        """The answer to a submission, with the records that it changes."""
+        with self._commit():
+            self.connection.execute(
+                "UPDATE attempts SET verdict = ?, answered_at = ?, http_status = ?, job_ids = ?,"
+                " raw = ?, reason = ?, resolution = ? WHERE id = ?",
+                (
+                    attempt.verdict,
+                    attempt.answered_at,
+                    attempt.http_status,
+                    json.dumps(attempt.job_ids),
+                    attempt.raw,
+                    attempt.reason,
+                    attempt.resolution,
+                    attempt.id,
+                ),
+            )
+            self._put(records)
+            self._tell(happenings)
+
+    def rename(self, pairs: Mapping[str, str], happenings: Sequence[Happening]) -> None:
+        """Give records the ids that the manifest now uses, old to new."""
+        with self._commit():
+            for old, new in pairs.items():
+                self.connection.execute("UPDATE jobs SET id = ? WHERE id = ?", (new, old))
+                self.connection.execute("UPDATE attempts SET job = ? WHERE job = ?", (new, old))
+            self._tell(happenings)
+
+    def note(self, **values: str) -> None:
+        """Keep notes beside the records."""
+        with self._commit():
+            self.connection.executemany(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+                list(values.items()),
+            )
+
+    def _put(self, records: Iterable[Record]) -> None:
+        marks = ", ".join("?" * len(_COLUMNS))
+        updates = ", ".join(f"{c} = excluded.{c}" for c in _COLUMNS[1:])
+        self.connection.executemany(
+            f"INSERT INTO jobs ({', '.join(_COLUMNS)}) VALUES ({marks})"  # noqa: S608
+            f" ON CONFLICT (id) DO UPDATE SET {updates}",
+            (_row(record) for record in records),
+        )
+
+    def _tell(self, happenings: Iterable[Happening]) -> None:
+        self.connection.executemany(
+            "INSERT INTO events (at, job, name, detail) VALUES (?, ?, ?, ?)",
+            ((h.at, h.job, h.name, json.dumps(dict(h.detail or {}))) for h in happenings),
+        )
+
+    @contextmanager
+    def _commit(self) -> Iterator[None]:
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+            yield
+            self.connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                self.connection.execute("ROLLBACK")
+            raise StateNotWritten(self.path, error) from error
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+
+
+class StateNotWritten(ServiceStopped):
+    """A commit failed: the disk is full, say. What it held is not recorded."""
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        super().__init__(
+            f"{path} can't be written: {error}",
+            "make room on the disk, then run the same command again: what was recorded stands",
+        )
+
+
+def _row(record: Record) -> tuple[Any, ...]:
+    request = record.request
+    return (
+        record.id,
+        record.state.value,
+        *[getattr(record, name) for name in _PLAIN],
+        *[getattr(request, name) for name in _REQUEST],
+    )
+
+
+def _record(row: Sequence[Any]) -> Record:
+    split = 2 + len(_PLAIN)
+    return Record(
+        id=row[0],
+        state=JobState(row[1]),
+        request=JobRequest(*row[split:]),
+        **dict(zip(_PLAIN, row[2:split], strict=True)),
+    )
+
+
+def _attempt(row: Sequence[Any]) -> Attempt:
+    ids = tuple(json.loads(row[8] or "[]"))
+    return Attempt(
+        *row[:8], job_ids=ids, raw=row[9] or "", reason=row[10] or "", resolution=row[11]
+    )
