@@ -1,0 +1,353 @@
+"""YAML text → plain values, read strictly with the meanings of YAML 1.2's core schema.
+
+Built on the parser's events: no graph of nodes, no marks kept. What a mapping or a list looks
+like in memory is what Python has for it; places are found again for what is wrong (places.py).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+from yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    StreamEndEvent,
+)
+
+from kling_batch.manifest.problems import Finding, Place, finding
+
+Event = Any
+"""A parsing event of PyYAML; its stubs leave out what each kind of event has."""
+
+Value = Any
+"""dict, list, str, int, float, bool or None."""
+
+MAX_BYTES = 64 * 1024 * 1024
+MAX_DEPTH = 40
+MAX_REPEATED = 2_000_000
+"""How many values aliases and merges may add to what is written."""
+
+_WORDS: dict[str, bool | None] = {
+    "": None, "~": None, "null": None, "Null": None, "NULL": None,
+    "true": True, "True": True, "TRUE": True,
+    "false": False, "False": False, "FALSE": False,
+}  # fmt: skip
+_STARTS = frozenset("0123456789+-.~nNtTfF")
+_INTEGER = re.compile(r"[-+]?[0-9]+\Z")
+_BASED = re.compile(r"0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
+_NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z")
+_MAX_DIGITS = 18
+
+
+class Unreadable(Exception):
+    """The text can't be read to its end; carries the one finding that says why."""
+
+    def __init__(self, said: Finding) -> None:
+        super().__init__(said.said)
+        self.finding = said
+
+
+@dataclass(slots=True)
+class Document:
+    """The values of a text, and what was wrong while they were read."""
+
+    value: Value
+    findings: list[Finding] = field(default_factory=list)
+    empty: bool = False
+
+
+def read(data: bytes) -> Document:
+    """The one document in this UTF-8 text. Raises Unreadable."""
+    try:
+        return _Reader(events(data)).document()
+    except yaml.YAMLError as error:
+        raise Unreadable(_syntax(error, data)) from None
+
+
+def events(data: Any) -> Callable[[], Event]:
+    """A function that gives the text's parsing events one by one (bytes, or a binary file)."""
+    try:
+        from yaml._yaml import CParser
+    except ImportError:  # PyYAML without libyaml: the same events, about ten times slower
+        return yaml.SafeLoader(data).get_event
+    return CParser(data).get_event
+
+
+class NotResolved(ValueError):
+    """A plain scalar that has no single meaning; args are what is wrong and the mend."""
+
+
+def plain(text: str) -> str | int | float | bool | None:
+    """What an unquoted scalar means in YAML 1.2. Raises NotResolved."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.match(text):
+        digits = text.lstrip("+-")
+        if len(digits) > 1 and digits[0] == "0":
+            raise NotResolved(
+                f"`{text[:40]}` starts with a zero: some readers take it for octal",
+                f"write `{digits.lstrip('0')[:40] or '0'}` for the number, "
+                f'or "{text[:40]}" in quotes for the text',
+            )
+        if len(digits) > _MAX_DIGITS:
+            raise NotResolved("this number has too many digits", "put it in quotes if it is text")
+        return int(text)
+    if _BASED.match(text):
+        if len(text) > _MAX_DIGITS:
+            raise NotResolved("this number has too many digits", "put it in quotes if it is text")
+        return int(text, 0)
+    if _NOT_FINITE.match(text):
+        raise NotResolved(f"`{text}` is not a usable number", "put it in quotes if it is text")
+    if _FLOAT.match(text):
+        number = float(text)
+        if not math.isfinite(number):
+            raise NotResolved(
+                f"`{text[:40]}` is too large a number", "put it in quotes if it is text"
+            )
+        return number
+    return text
+
+
+def place_of(event: Event) -> Place:
+    """Where the event stands, and how far it reaches on its first line."""
+    start, end = event.start_mark, event.end_mark
+    span = end.column - start.column if end.line == start.line else 1
+    return Place(start.line + 1, start.column + 1, max(1, span))
+
+
+class _Reader:
+    """One pass over the events. Findings get their paths on the way out of the recursion."""
+
+    def __init__(self, get: Callable[[], Event]) -> None:
+        self._get = get
+        self._findings: list[Finding] = []
+        self._anchors: dict[str, tuple[Value, int] | None] = {}
+        self._keys: dict[str, str] = {}
+        self._shared: dict[str, str] = {}
+        self._values = 0
+        self._repeated = 0
+
+    def document(self) -> Document:
+        get = self._get
+        get()
+        event = get()
+        if not isinstance(event, DocumentStartEvent):
+            return Document(None, [], empty=True)
+        first = get()
+        value = self._value(first, 0)
+        get()
+        after = get()
+        if not isinstance(after, StreamEndEvent):
+            said = finding((), "a second document starts here", hint="a manifest is one document")
+            self._findings.append(_at(said, after))
+        empty = value is None and isinstance(first, ScalarEvent) and not first.value
+        return Document(value, self._findings, empty)
+
+    def _value(self, event: Event, depth: int) -> Value:
+        kind = type(event)
+        if kind is AliasEvent:
+            return self._alias(event)
+        anchor, tag = event.anchor, event.tag
+        if tag is not None:
+            self._tag(event, tag)
+        if anchor is not None:
+            self._anchors[anchor] = None
+            before = self._values
+        if kind is ScalarEvent:
+            value: Value = self._scalar(event)
+        elif depth >= MAX_DEPTH:
+            raise Unreadable(_at(finding((), f"nested deeper than {MAX_DEPTH} levels"), event))
+        elif kind is MappingStartEvent:
+            value = self._mapping(depth + 1)
+        else:
+            value = self._sequence(depth + 1)
+        if anchor is not None:
+            self._anchors[anchor] = value, self._values - before + 1
+        return value
+
+    def _mapping(self, depth: int) -> dict[str, Value]:
+        # The hot loop of a large manifest: scalars are taken here without a further call.
+        get, keys, findings = self._get, self._keys, self._findings
+        out: dict[str, Value] = {}
+        seen: list[Event] = []
+        merges: list[dict[str, Value]] = []
+        while True:
+            event = get()
+            if type(event) is MappingEndEvent:
+                break
+            before = len(findings)
+            key = keys.get(event.value) if type(event) is ScalarEvent else None
+            if key is None or event.tag is not None or event.anchor is not None:
+                key = self._key(event, depth)
+            value = self._item(get(), depth)
+            if key == "<<" and event.implicit[0]:
+                self._merge(value, event, merges)
+                continue
+            if len(findings) > before:
+                _prefix(findings, before, key)
+            if key in out:
+                self._twin(key, event, seen)
+            out[key] = value
+            seen.append(event)
+        for merged in merges:
+            out = {**merged, **out}
+        self._values += len(out)
+        return out
+
+    def _sequence(self, depth: int) -> list[Value]:
+        get, findings = self._get, self._findings
+        out: list[Value] = []
+        while True:
+            event = get()
+            if type(event) is SequenceEndEvent:
+                break
+            before = len(findings)
+            value = self._item(event, depth)
+            if len(findings) > before:
+                _prefix(findings, before, len(out))
+            out.append(value)
+        self._values += len(out)
+        return out
+
+    def _item(self, event: Event, depth: int) -> Value:
+        if type(event) is ScalarEvent and event.tag is None and event.anchor is None:
+            return self._scalar(event)
+        return self._value(event, depth)
+
+    def _scalar(self, event: Event) -> Value:
+        text: str = event.value
+        if (not text or text[0] in _STARTS) and event.implicit[0]:
+            try:
+                value = plain(text)
+            except NotResolved as error:
+                said, hint = error.args
+                self._findings.append(_at(finding((), said, hint=hint), event))
+                return 0
+            if value.__class__ is not str:
+                return value
+        if len(self._shared) < 65536:
+            return self._shared.setdefault(text, text)
+        return self._shared.get(text, text)
+
+    def _key(self, event: Event, depth: int) -> str:
+        if type(event) is not ScalarEvent:
+            value = self._value(event, depth)
+            if type(event) is AliasEvent and isinstance(value, str):
+                return value
+            said = finding((), "a key must be text", hint="write a plain word before the colon")
+            self._findings.append(_at(said, event))
+            return "?"
+        if event.tag is not None or event.anchor is not None:
+            self._value(event, depth)
+        text: str = event.value
+        if event.implicit[0] and (not text or text[0] in _STARTS):
+            self._check_key(text, event)
+        elif event.implicit[0]:
+            self._keys[text] = text
+        return text
+
+    def _check_key(self, text: str, event: Event) -> None:
+        try:
+            if isinstance(plain(text), str):
+                self._keys[text] = text
+                return
+        except NotResolved:
+            pass
+        said = f"the key `{text[:40]}` is not text" if text else "a key is missing before the colon"
+        self._findings.append(_at(finding((), said, hint=f'in quotes it is: "{text[:40]}"'), event))
+
+    def _alias(self, event: Event) -> Value:
+        name = event.anchor
+        if name not in self._anchors:
+            said = finding((), f"there is no anchor `&{name}` before this alias")
+            self._findings.append(_at(said, event))
+            return None
+        known = self._anchors[name]
+        if known is None:
+            raise Unreadable(_at(finding((), f"the alias `*{name}` contains itself"), event))
+        value, size = known
+        self._values += size
+        self._repeated += size
+        if self._repeated > MAX_REPEATED:
+            said = finding(
+                (),
+                f"aliases and merges repeat more than {MAX_REPEATED:,} values",
+                hint="use `defaults` or a matrix instead",
+            )
+            raise Unreadable(_at(said, event))
+        return value
+
+    def _merge(self, value: Value, event: Event, merges: list[dict[str, Value]]) -> None:
+        parts = value if isinstance(value, list) else [value]
+        if all(isinstance(part, dict) for part in parts):
+            # The first one wins, as the YAML merge key's text has it.
+            merges += parts
+            return
+        said = finding((), "`<<` takes a mapping, or a list of mappings", hint="write `<<: *name`")
+        self._findings.append(_at(said, event))
+
+    def _tag(self, event: Event, tag: str) -> None:
+        said = finding((), f"the tag `{tag[:60]}` is not allowed", hint="a manifest has no tags")
+        self._findings.append(_at(said, event))
+
+    def _twin(self, key: str, event: Event, seen: list[Event]) -> None:
+        first = next((place_of(e) for e in seen if getattr(e, "value", None) == key), Place(1, 1))
+        said = finding(
+            (key,),
+            f"`{key[:60]}` stands here a second time; "
+            f"first at line {first.line}, column {first.column}",
+            hint="keep one of the two",
+        )
+        self._findings.append(_at(said, event))
+
+
+def _prefix(findings: list[Finding], start: int, key: str | int) -> None:
+    for index in range(start, len(findings)):
+        old = findings[index]
+        findings[index] = Finding((key, *old.path), old.said, old.hint, place=old.place)
+
+
+def _at(said: Finding, event: Event) -> Finding:
+    return Finding(said.path, said.said, said.hint, place=place_of(event))
+
+
+_SYNTAX_HINTS = {
+    "mapping values are not allowed": "a text with `: ` in it needs quotes",
+    "cannot start any token": "tabs can't indent; a text starting with @ or % needs quotes",
+    "did not find expected key": "check the indentation, and whether a text here needs quotes",
+    "did not find expected ',' or": "a comma or a bracket is missing, or a text needs quotes",
+    "could not find expected ':'": "a colon is missing, or a text over lines needs `>-`",
+    "unexpected end of stream": "a quote or a bracket is not closed",
+    "did not find expected <document start>": "check the indentation",
+    "unknown escape character": "in double quotes a backslash is written twice",
+}
+
+
+def _syntax(error: yaml.YAMLError, data: bytes) -> Finding:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    said = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
+    hint = next((hint for part, hint in _SYNTAX_HINTS.items() if part in said), "")
+    if mark is None:
+        return _unreadable_character(error, said, data)
+    place = Place(mark.line + 1, mark.column + 1)
+    return Finding((), (f"this is not YAML: {said}",), hint, place=place)
+
+
+def _unreadable_character(error: yaml.YAMLError, said: str, data: bytes) -> Finding:
+    # libyaml tells the byte, the pure reader the character; for ASCII before it they agree.
+    position = max(0, int(getattr(error, "position", 0) or 0))
+    before = data[:position]
+    line_start = before.rfind(b"\n") + 1
+    column = len(before[line_start:].decode("utf-8", "replace")) + 1
+    place = Place(before.count(b"\n") + 1, column)
+    return Finding((), (f"this is not YAML: {said}",), "remove that character", place=place)

@@ -1,0 +1,224 @@
+"""Pairs, matrix blocks and table rows → cells: one for each pair of inputs, ids not yet taken."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kling_batch.manifest.inputs import NO_VARIABLES, Input, Inputs, Kind, Variables
+from kling_batch.manifest.problems import Finding, Path, finding
+from kling_batch.manifest.urls import safe
+
+MAX_JOBS = 250_000
+_VARIABLE = "vars."
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A pair of inputs with what its own place gives it.
+
+    ``settings`` and ``variables`` are its own layers merged (not the manifest's defaults);
+    ``layers`` are their places, the strongest first. ``parts`` are the axes' parts of its id.
+    """
+
+    path: Path
+    image: Input
+    video: Input
+    settings: Mapping[str, Any]
+    variables: Variables
+    layers: tuple[tuple[Path, Mapping[str, Any]], ...] = ()
+    parts: tuple[str, ...] = ()
+    id: str | None = None
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A further axis of a matrix block: its key, and its values with their places."""
+
+    key: str
+    path: Path
+    values: Sequence[Any]
+
+
+@dataclass(slots=True)
+class Expansion:
+    """Turns the parts of a document into cells and keeps what is wrong on the way."""
+
+    inputs: Inputs
+    findings: list[Finding] = field(default_factory=list)
+
+    def pairs(
+        self, pairs: Sequence[Mapping[str, Any] | None], path: Path, file: str = ""
+    ) -> Iterator[Cell]:
+        """The cells of listed pairs; None stands for a pair that is unusable."""
+        resolve = self.inputs.resolve
+        for index, pair in enumerate(pairs):
+            if pair is None:
+                continue
+            here = (*path, index)
+            image = resolve("image", pair["image"], (*here, "image"), file)
+            video = resolve("video", pair["video"], (*here, "video"), file)
+            if image is not None and video is not None:
+                yield Cell(
+                    here,
+                    image,
+                    video,
+                    pair,
+                    pair.get("vars", NO_VARIABLES),
+                    ((here, pair),),
+                    (),
+                    pair.get("id"),
+                    file,
+                )
+
+    def block(self, block: Mapping[str, Any], path: Path) -> Iterator[Cell]:
+        """The cells of a matrix block."""
+        images = self._side("image", block["images"], (*path, "images"))
+        videos = self._side("video", block["videos"], (*path, "videos"))
+        # By name, so that the order of keys in the file is not part of any id.
+        axes = [
+            Axis(key, (*path, "with", key), values)
+            for key, values in sorted(block.get("with", {}).items())
+        ]
+        count = len(images) * len(videos)
+        for axis in axes:
+            count *= len(axis.values)
+        if count > MAX_JOBS:
+            said = f"this block stands for {count:,} pairs, at most {MAX_JOBS:,} are allowed"
+            self.findings.append(finding(path, said, hint="part it over several manifests"))
+            return
+        excluded = self._excluded(block, path, images, videos, axes)
+        given = block.get("set", {})
+        for image, video in itertools.product(images, videos):
+            if image is None or video is None:
+                continue
+            for picks in itertools.product(*(range(len(axis.values)) for axis in axes)):
+                values = [axis.values[pick] for axis, pick in zip(axes, picks, strict=True)]
+                if not excluded.holds(image.reference, video.reference, values):
+                    yield _cell(path, image, video, given, axes, picks)
+
+    def _side(self, kind: Kind, given: str | list[str], path: Path) -> list[Input | None]:
+        if isinstance(given, list):
+            if "*" in given:
+                said = "`*` stands alone for all names"
+                hint = f'write `{kind}s: "*"`'
+                self.findings.append(finding((*path, given.index("*")), said, hint=hint))
+                return []
+            return [
+                self.inputs.resolve(kind, name, (*path, index)) for index, name in enumerate(given)
+            ]
+        named = self.inputs.images if kind == "image" else self.inputs.videos
+        if not named:
+            said = f'`"*"` stands for every name below `{kind}s`, and there are none'
+            self.findings.append(finding(path, said, hint=f"name some below `{kind}s`"))
+        return list(named.values())
+
+    def _excluded(
+        self,
+        block: Mapping[str, Any],
+        path: Path,
+        images: Sequence[Input | None],
+        videos: Sequence[Input | None],
+        axes: Sequence[Axis],
+    ) -> _Excluded:
+        known: dict[str, list[Any]] = {
+            "image": [side.reference for side in images if side is not None],
+            "video": [side.reference for side in videos if side is not None],
+            **{axis.key: list(axis.values) for axis in axes},
+        }
+        blind = {"image"} if None in images else set()
+        blind |= {"video"} if None in videos else set()
+        excluded = _Excluded(["image", "video", *(axis.key for axis in axes)])
+        for index, entry in enumerate(block.get("exclude", [])):
+            here = (*path, "exclude", index)
+            wrong = [
+                said
+                for key, value in entry.items()
+                if (said := _exclude_fault(key, value, known, here)) is not None
+                and key not in blind
+            ]
+            self.findings += wrong
+            if not wrong:
+                excluded.add(entry)
+        return excluded
+
+
+def _cell(
+    path: Path,
+    image: Input,
+    video: Input,
+    given: Mapping[str, Any],
+    axes: Sequence[Axis],
+    picks: Sequence[int],
+) -> Cell:
+    settings = {key: value for key, value in given.items() if key != "vars"}
+    variables = dict(given.get("vars", NO_VARIABLES))
+    layers: list[tuple[Path, Mapping[str, Any]]] = [((*path, "set"), given)]
+    parts = []
+    for axis, pick in zip(axes, picks, strict=True):
+        value = axis.values[pick]
+        parts.append(axis_part(value))
+        if axis.key.startswith(_VARIABLE):
+            variables[axis.key[len(_VARIABLE) :]] = value
+        else:
+            settings[axis.key] = value
+            layers.insert(0, (axis.path, {axis.key: value}))
+    return Cell(path, image, video, settings, variables, tuple(layers), tuple(parts))
+
+
+def axis_part(value: Any) -> str:
+    """An axis value as a part of an id: ``true``, ``2.5``, ``light-rain``."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return safe(value if isinstance(value, str) else f"{value:g}" if value < 0 else str(value))
+
+
+def _same(one: Any, other: Any) -> bool:
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _exclude_fault(
+    key: str, value: Any, known: Mapping[str, list[Any]], path: Path
+) -> Finding | None:
+    from difflib import get_close_matches
+
+    if key not in known:
+        near = get_close_matches(key, known, 1, 0.6)
+        allowed = ", ".join(f"`{name}`" for name in known)
+        hint = f"did you mean `{near[0]}`?" if near else f"this block has: {allowed}"
+        return finding((*path, key), f"this block has no axis `{key[:60]}`", hint=hint, on_key=True)
+    if any(_same(value, other) for other in known[key]):
+        return None
+    words = [str(other) for other in known[key]]
+    near = get_close_matches(str(value), words, 1, 0.5)
+    shown = ", ".join(f"`{word[:60]}`" for word in words[:8])
+    hint = f"did you mean `{near[0]}`?" if near else f"`{key}` has: {shown}"
+    return finding((*path, key), f"`{str(value)[:60]}` excludes nothing here", hint=hint)
+
+
+class _Excluded:
+    """Exclude entries by the keys they name, so that many of them cost no more than few."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._keys = list(keys)
+        self._entries: dict[tuple[int, ...], set[tuple[Any, ...]]] = {}
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        places = tuple(i for i, key in enumerate(self._keys) if key in entry)
+        values = tuple(_exact(entry[self._keys[i]]) for i in places)
+        self._entries.setdefault(places, set()).add(values)
+
+    def holds(self, image: str, video: str, values: Sequence[Any]) -> bool:
+        if not self._entries:
+            return False
+        row = [_exact(value) for value in (image, video, *values)]
+        return any(
+            tuple(row[i] for i in places) in entries for places, entries in self._entries.items()
+        )
+
+
+def _exact(value: Any) -> tuple[bool, Any]:
+    return isinstance(value, bool), value

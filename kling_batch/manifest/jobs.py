@@ -1,0 +1,333 @@
+"""Cells → jobs: settings layered, prompts rendered, ids and files checked against each other."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kling_batch.manifest.expand import MAX_JOBS, Cell
+from kling_batch.manifest.inputs import Input, Variables
+from kling_batch.manifest.problems import Finding, Line, Path, finding, path_text
+from kling_batch.manifest.prompt import TemplateFault, Templates, is_template
+from kling_batch.model import DURATION_MAX_IMAGE, PROMPT_MAX, Job, JobRequest
+
+BUILT_IN = {"takes": 1, "character_orientation": "video"}
+DEFAULT_FILENAME = "{{ id }}.mp4"
+_ID_MAX = 128
+_MENDS = {
+    "quality_mode": "add `quality_mode: 720p` (or 1080p) to `defaults`, or to each job",
+    "duration_seconds": "add `duration_seconds: 5` (3 to 30) to `defaults`, or to each job",
+    "prompt": "add `prompt:` to `defaults`, or to each job",
+}
+_RESERVED = re.compile(
+    r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)\Z", re.IGNORECASE
+)
+_UNSAFE_NAME = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"\\|?*\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
+
+
+@dataclass(slots=True)
+class _Group:
+    """A finding that several jobs share: shown once, with how many and which first."""
+
+    finding: Finding
+    own: bool
+    first: str
+    count: int = 0
+
+
+@dataclass(slots=True)
+class Assembly:
+    """Makes jobs of cells, one after another, and keeps what is wrong with them."""
+
+    defaults: Mapping[str, Any]
+    variables: Variables
+    filename: str = DEFAULT_FILENAME
+    blind: bool = False
+    jobs: list[Job] = field(default_factory=list)
+    origins: list[Cell] = field(default_factory=list)
+    count: int = 0
+    _base: dict[str, Any] = field(default_factory=dict)
+    _templates: Templates = field(default_factory=Templates)
+    _groups: dict[tuple[Any, ...], _Group] = field(default_factory=dict)
+    _lacking: dict[str, list[Cell]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._base = {**BUILT_IN, **self.defaults}
+
+    def add(self, cell: Cell) -> bool:
+        """Make the cell's jobs. False: there are too many by now."""
+        settings = {**self._base, **cell.settings}
+        if cell.video.duration is not None and "duration_seconds" not in cell.settings:
+            settings["duration_seconds"] = cell.video.duration
+        self.count += (takes := int(settings["takes"]))
+        if self.count > MAX_JOBS:
+            return False
+        complete = True
+        for key in _MENDS:
+            if key not in settings:
+                self._lacking.setdefault(key, []).append(cell)
+                complete = False
+        name = self._id(cell)
+        if name is None or not complete:
+            return True
+        duration = int(settings["duration_seconds"])
+        if duration > DURATION_MAX_IMAGE and settings["character_orientation"] == "image":
+            self._too_long(cell, settings, name)
+        for take in range(1, takes + 1):
+            self._make(cell, settings, duration, name, take)
+        return True
+
+    def _make(
+        self, cell: Cell, settings: Mapping[str, Any], duration: int, name: str, take: int
+    ) -> None:
+        job_id = name if take == 1 else f"{name}.take{take}"
+        prompt: str = settings["prompt"]
+        scope = None
+        if is_template(prompt):
+            scope = self._scope(cell, settings, duration, job_id, take)
+            origin = self.origin(cell, "prompt")
+            rendered = self._render(cell, prompt, scope, origin, job_id)
+            if rendered is None:
+                return
+            prompt = rendered
+        prompt = prompt.strip()
+        if not 0 < len(prompt) <= PROMPT_MAX:
+            self._bad_length(cell, len(prompt), job_id)
+        if self.filename == DEFAULT_FILENAME:
+            output = f"{job_id}.mp4"
+            if _RESERVED.match(job_id.partition(".")[0]):
+                self._bad_output(cell, output, job_id)
+        else:
+            scope = scope or self._scope(cell, settings, duration, job_id, take)
+            made = self._render(cell, self.filename, scope, ("output", "filename"), job_id)
+            if made is None:
+                return
+            output = made
+            self._bad_output(cell, output, job_id)
+        request = JobRequest(
+            prompt,
+            cell.image.url,
+            cell.video.url,
+            settings["character_orientation"],
+            settings["quality_mode"],
+            duration,
+        )
+        image, video = cell.image.reference, cell.video.reference
+        self.jobs.append(Job(job_id, request, output, name, take, image, video))
+        self.origins.append(cell)
+
+    def _id(self, cell: Cell) -> str | None:
+        made = cell.id
+        if made is None:
+            made = "--".join((cell.image.name, cell.video.name, *cell.parts))
+        longest = len(made) + (len(".take100") if cell.settings.get("takes", 1) != 1 else 0)
+        if len(made) > _ID_MAX or longest > _ID_MAX + len(".take100"):
+            path = (*cell.path, "id") if cell.id else cell.path
+            said = (
+                f"the id `{made[:60]}…` has {len(made)} characters, at most {_ID_MAX} are allowed"
+            )
+            self.note(cell, Finding(path, (said,), "give a short `id:`, or shorter names"), made)
+            return None
+        return made
+
+    def _scope(
+        self, cell: Cell, settings: Mapping[str, Any], duration: int, job_id: str, take: int
+    ) -> dict[str, Any]:
+        from kling_batch.manifest.sandbox import group
+
+        video = _input_scope(cell.video)
+        video["duration_seconds"] = cell.video.duration or duration
+        return {
+            "image": group("image", _input_scope(cell.image)),
+            "video": group("video", video),
+            "vars": group("vars", {**self.variables, **cell.variables}),
+            "id": job_id,
+            "take": take,
+            "quality_mode": settings["quality_mode"],
+            "character_orientation": settings["character_orientation"],
+            "duration_seconds": duration,
+        }
+
+    def _render(
+        self, cell: Cell, text: str, scope: Mapping[str, Any], origin: Path, job_id: str
+    ) -> str | None:
+        try:
+            return self._templates.render(text, scope)
+        except TemplateFault as fault:
+            if not self.blind:
+                made = Finding(
+                    origin, (fault.message,), fault.hint, needle=fault.needle, row=fault.row
+                )
+                self.note(cell, made, job_id)
+            return None
+
+    def origin(self, cell: Cell, key: str) -> Path:
+        """Where the cell's setting comes from."""
+        for path, layer in cell.layers:
+            if key in layer:
+                return path if path[-1:] == (key,) else (*path, key)
+        if key == "duration_seconds" and cell.video.duration is not None:
+            return ("videos", cell.video.reference, key)
+        return ("defaults", key)
+
+    def note(self, cell: Cell, found: Finding, job_id: str) -> None:
+        """Keep a finding about a job; those that share a place and a text are one."""
+        own = found.path[: len(cell.path)] == cell.path
+        if own and cell.file:
+            found = Finding(found.path, found.said, found.hint, file=cell.file, needle=found.needle)
+        key = (found.file, found.path, found.said)
+        group = self._groups.setdefault(key, _Group(found, own, job_id))
+        group.count += 1
+
+    def _too_long(self, cell: Cell, settings: Mapping[str, Any], job_id: str) -> None:
+        long, turned = (
+            self.origin(cell, "duration_seconds"),
+            self.origin(cell, "character_orientation"),
+        )
+        own = [path[: len(cell.path)] == cell.path for path in (long, turned)]
+        where = turned if own[1] and not own[0] else long
+        if long[0] == "defaults" and turned[0] != "defaults":
+            where = turned
+        said = (
+            f"`duration_seconds: {int(settings['duration_seconds'])}` ",
+            *_named(long, cell, own[0]),
+            " with `character_orientation: image` ",
+            *_named(turned, cell, own[1]),
+            f": image orientation takes at most {DURATION_MAX_IMAGE} seconds",
+        )
+        hint = f"shorten it to {DURATION_MAX_IMAGE}, or use `character_orientation: video`"
+        self.note(cell, Finding(where, said, hint), job_id)
+
+    def _bad_length(self, cell: Cell, length: int, job_id: str) -> None:
+        if length == 0:
+            said, hint = (
+                "the prompt is empty once rendered",
+                "the service needs at least one character",
+            )
+        else:
+            said = f"the prompt has {length:,} characters once rendered"
+            hint = f"at most {PROMPT_MAX:,} are allowed"
+        self.note(cell, finding(self.origin(cell, "prompt"), said, hint=hint), job_id)
+
+    def _bad_output(self, cell: Cell, output: str, job_id: str) -> None:
+        fault = output_fault(output)
+        if fault is None:
+            return
+        path: Path = ("output", "filename")
+        if self.filename == DEFAULT_FILENAME:
+            path = (*cell.path, "id") if cell.id else cell.path
+        said = f"the file name `{output[:80]}` {fault}"
+        self.note(cell, finding(path, said, hint="it is a path below the output folder"), job_id)
+
+    def findings(self) -> Iterator[Finding]:
+        """What is wrong with jobs, each once."""
+        for group in self._groups.values():
+            found = group.finding
+            if group.own and group.count == 1:
+                yield found
+                continue
+            if group.count == 1:
+                breaks = f" (job `{group.first}`)"
+            else:
+                breaks = f" (breaks {group.count:,} jobs, first `{group.first}`)"
+            yield Finding(
+                found.path, (*found.said, breaks), found.hint,
+                file=found.file, needle=found.needle, row=found.row,
+            )  # fmt: skip
+        for key, cells in self._lacking.items():
+            yield self._lack(key, cells)
+
+    def _lack(self, key: str, cells: list[Cell]) -> Finding:
+        first = cells[0]
+        if len(cells) == 1:
+            said = f"this job has no `{key}`"
+        else:
+            said = f"{len(cells):,} pairs have no `{key}`, this one first"
+        return Finding(first.path, (said,), _MENDS[key], file=first.file)
+
+
+def _named(path: Path, cell: Cell, own: bool) -> tuple[str | Line, ...]:
+    shown = path_text(path if path[0] == "output" else path[:-1] or path)
+    return (f"({shown}, line ", Line(path, cell.file if own else ""), ")")
+
+
+def _input_scope(side: Input) -> dict[str, Any]:
+    return {**side.variables, "name": side.name, "url": side.url}
+
+
+def output_fault(output: str) -> str | None:
+    """Why this is no safe file path below the output folder on any system, or None."""
+    if not output.endswith(".mp4"):
+        return "does not end in .mp4"
+    if len(output) > 240:
+        return "is longer than 240 characters"
+    if output.startswith(("/", "~")):
+        return "is not below the output folder"
+    for part in output.split("/"):
+        if part == "..":
+            return "leaves the output folder"
+        if part in ("", ".") or part == ".mp4":
+            return "has an empty part"
+        if _UNSAFE_NAME.search(part):
+            return "holds a character that file names can't have"
+        if part[-1] in ". " or part[0] == " ":
+            return "has a part that starts with a space, or ends in a space or a dot"
+        if _RESERVED.match(part.partition(".")[0].rstrip()):
+            return "has a part that is a reserved name on Windows"
+    return None
+
+
+def twins(assembly: Assembly) -> Iterator[Finding]:
+    """Jobs that share an id or a file, or differ in one only by the case of letters."""
+    jobs = assembly.jobs
+    if len({job.id.lower() for job in jobs}) < len(jobs):
+        yield from _shared(assembly, "id", [job.id.lower() for job in jobs])
+    elif assembly.filename != DEFAULT_FILENAME:
+        files = [unicodedata.normalize("NFC", job.output).casefold() for job in jobs]
+        yield from _shared(assembly, "file", files)
+        yield from _nested(assembly, files)
+
+
+def _shared(assembly: Assembly, what: str, keys: list[str]) -> Iterator[Finding]:
+    first: dict[str, int] = {}
+    told: set[tuple[Path, Path]] = set()
+    for index, key in enumerate(keys):
+        before = first.setdefault(key, index)
+        if before == index:
+            continue
+        cell, other = assembly.origins[index], assembly.origins[before]
+        if (cell.path, other.path) in told:
+            continue  # further takes of the same two, or further cells of one block
+        told.add((cell.path, other.path))
+        yield _twin(assembly, what, index, before)
+
+
+def _twin(assembly: Assembly, what: str, index: int, before: int) -> Finding:
+    cell, other = assembly.origins[index], assembly.origins[before]
+    job, twin = assembly.jobs[index], assembly.jobs[before]
+    mine, theirs = (job.id, twin.id) if what == "id" else (job.output, twin.output)
+    same = f"the {what} `{mine}` is taken" if mine == theirs else (
+        f"the {what} `{mine}` differs from `{theirs}` only by case"
+    )  # fmt: skip
+    where = f"{other.file}, line " if other.file else "line "
+    at = (*cell.path, "id") if cell.id and what == "id" else cell.path
+    there = (*other.path, "id") if other.id and what == "id" else other.path
+    hint = "give one of the two another `id:`"
+    if what == "file":
+        hint = "put `{{ id }}` into `output.filename`"
+    said = (f"{same}: first at {path_text(other.path)}, {where}", Line(there, other.file))
+    return Finding(at, said, hint, file=cell.file)
+
+
+def _nested(assembly: Assembly, files: list[str]) -> Iterator[Finding]:
+    """A file can't also be a folder: ``a.mp4`` and ``a.mp4/b.mp4``."""
+    taken = set(files)
+    for file, job in zip(files, assembly.jobs, strict=True):
+        parts = file.split("/")
+        if any("/".join(parts[:end]) in taken for end in range(1, len(parts))):
+            said = f"a part of the file name `{job.output}` is another job's file"
+            yield finding(("output", "filename"), said, hint="use other folder names")
+            return
