@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from kling_batch.clock import Clock
 from kling_batch.model import Contract, JobRequest, Pricing
@@ -67,7 +69,7 @@ class Account:
         self._pricing = Pricing()
         self._jobs: dict[str, SimulatedJob] = {}
         self._refunded: set[str] = set()
-        self._unsettled: list[SimulatedJob] = []
+        self._to_refund: list[tuple[float, str]] = []
         self._posts: list[float] = []
         self._submissions = 0
 
@@ -137,15 +139,13 @@ class Account:
             raise NotEnoughCredits
         self._submissions += 1
         self._balance -= price * twist.jobs
-        made = tuple(self._make(request, contract, twist, price) for _ in range(twist.jobs))
-        self._unsettled.extend(made)
-        return made
+        return tuple(self._make(request, contract, twist, price) for _ in range(twist.jobs))
 
     def newest(self, mode: HistoryMode, skip: int, count: int) -> Iterator[SimulatedJob]:
         """Jobs as the history tells them: newest first, those too young left out."""
         seen_until = self.now() - mode.lag
-        shown = [job for job in reversed(self._jobs.values()) if job.created_at <= seen_until]
-        yield from shown[: mode.keep][skip : skip + count]
+        shown = (job for job in reversed(self._jobs.values()) if job.created_at <= seen_until)
+        yield from islice(islice(shown, mode.keep), skip, skip + count)
 
     def _make(
         self, request: JobRequest, contract: Contract, twist: Twist, price: int
@@ -165,17 +165,14 @@ class Account:
             stuck=twist.stuck,
         )
         self._jobs[name] = job
+        if job.fails and not job.stuck:
+            heapq.heappush(self._to_refund, (job.finished_at, name))
         return job
 
     def _settle(self) -> None:
         """Give back what failed jobs cost, from the moment they failed."""
         now = self.now()
-        waiting = []
-        for job in self._unsettled:
-            stage = job.stage(now)
-            if stage is Stage.FAILED:
-                self._refunded.add(job.id)
-                self._balance += job.credits
-            elif stage is not Stage.COMPLETED:
-                waiting.append(job)
-        self._unsettled = waiting
+        while self._to_refund and self._to_refund[0][0] <= now:
+            _, name = heapq.heappop(self._to_refund)
+            self._refunded.add(name)
+            self._balance += self._jobs[name].credits

@@ -21,13 +21,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from kling_batch.errors import UsageError
 from kling_batch.simulator.account import HistoryMode
 from kling_batch.simulator.actions import ACTIONS, REPLACING, Effect
 from kling_batch.simulator.jobs import Stage
 from kling_batch.simulator.routes import POLLS, SUBMISSIONS, Route
+
+if TYPE_CHECKING:
+    from yaml import SafeLoader
 
 FILE_LIMIT = 1 << 20
 GROUPS: Mapping[str, frozenset[Route]] = {
@@ -104,7 +107,8 @@ class FaultScript:
                 text = file.read(FILE_LIMIT + 1)
             if len(text) > FILE_LIMIT:
                 raise UsageError(f"{path}: larger than {FILE_LIMIT} bytes")
-            return cls.read(yaml.safe_load(text), str(path))
+            # S506 doubts any loader it does not know: this one is the safe one's child.
+            return cls.read(yaml.load(text, _loader()), str(path))  # noqa: S506
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"The fault script can't be read: {error}") from error
         except yaml.YAMLError as error:
@@ -132,6 +136,22 @@ class FaultScript:
             raise UsageError(
                 f"{source}: {error}", "kling_batch/simulator/faults.py shows the format."
             ) from error
+
+
+def _loader() -> type[SafeLoader]:
+    """YAML's safe loader, but for one thing: ``on`` is a word and not the value true."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """A class of its own, so that other readers of YAML keep theirs."""
+
+    Loader.yaml_implicit_resolvers = {
+        first: [
+            (tag, form) for tag, form in known if first not in "oO" or not tag.endswith(":bool")
+        ]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    return Loader
 
 
 def _placed(place: str, read: Callable[[Any], Any], value: Any) -> Any:

@@ -19,8 +19,8 @@ from kling_batch.model import (
     QualityMode,
 )
 
-_URL = re.compile(r"https?://")
-_NOT_IN_A_URL = re.compile(r"[\s\x00-\x1f\x7f]")
+# RFC 3986, as "format: uri" asks for: ASCII, with everything else percent-encoded.
+_URL = re.compile(r"https?://(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})*")
 
 
 class Refused(Exception):
@@ -113,8 +113,8 @@ def _one_url(value: Any, name: str) -> str:
     if not isinstance(value, list) or len(value) != 1:
         _wrong(name, "must be a list of exactly one URL")
     url = value[0]
-    if not isinstance(url, str) or not _URL.match(url) or _NOT_IN_A_URL.search(url):
-        _wrong(name, "must hold a public http or https URL")
+    if not isinstance(url, str) or not _URL.fullmatch(url):
+        _wrong(name, "must hold a public http or https URL, percent-encoded")
     return url
 
 

@@ -51,7 +51,7 @@ class SimulatedJob:
         age = now - self.created_at
         if age < self.takes * PENDING_SHARE:
             return Stage.PENDING
-        if self.stuck or age < self.takes:
+        if self.stuck or now < self.finished_at:
             return Stage.PROCESSING
         return Stage.FAILED if self.fails else Stage.COMPLETED
 
