@@ -191,7 +191,8 @@ class _Reader:
                 key = self._key(event, depth)
             value = self._item(get(), depth)
             if key == "<<" and event.implicit[0]:
-                self._merge(value, event, merges)
+                if value is not None or len(findings) == before:
+                    self._merge(value, event, merges)
                 continue
             if len(findings) > before:
                 _prefix(findings, before, key)
@@ -297,7 +298,8 @@ class _Reader:
         self._findings.append(_at(said, event))
 
     def _tag(self, event: Event, tag: str) -> None:
-        said = finding((), f"the tag `{tag[:60]}` is not allowed", hint="a manifest has no tags")
+        shown = tag.replace("tag:yaml.org,2002:", "!!")[:60]
+        said = finding((), f"the tag `{shown}` is not allowed", hint="a manifest has no tags")
         self._findings.append(_at(said, event))
 
     def _twin(self, key: str, event: Event, seen: list[Event]) -> None:

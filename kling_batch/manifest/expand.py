@@ -51,13 +51,17 @@ class Expansion:
     findings: list[Finding] = field(default_factory=list)
 
     def pairs(
-        self, pairs: Sequence[Mapping[str, Any] | None], path: Path, file: str = ""
+        self, pairs: list[dict[str, Any] | None], path: Path, file: str = ""
     ) -> Iterator[Cell]:
-        """The cells of listed pairs; None stands for a pair that is unusable."""
+        """The cells of listed pairs; None stands for a pair that is unusable.
+
+        Empties the list as it goes: of 100,000 pairs, only the jobs stay in memory.
+        """
         resolve = self.inputs.resolve
         for index, pair in enumerate(pairs):
             if pair is None:
                 continue
+            pairs[index] = None
             here = (*path, index)
             image = resolve("image", pair["image"], (*here, "image"), file)
             video = resolve("video", pair["video"], (*here, "video"), file)
@@ -171,9 +175,12 @@ def _cell(
 
 def axis_part(value: Any) -> str:
     """An axis value as a part of an id: ``true``, ``2.5``, ``light-rain``."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return safe(value if isinstance(value, str) else f"{value:g}" if value < 0 else str(value))
+    return safe(written(value))
+
+
+def written(value: Any) -> str:
+    """The value as the manifest has it: ``true``, not ``True``."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -192,11 +199,11 @@ def _exclude_fault(
         return finding((*path, key), f"this block has no axis `{key[:60]}`", hint=hint, on_key=True)
     if any(_same(value, other) for other in known[key]):
         return None
-    words = [str(other) for other in known[key]]
-    near = get_close_matches(str(value), words, 1, 0.5)
+    words = [written(other) for other in known[key]]
+    near = get_close_matches(written(value), words, 1, 0.5)
     shown = ", ".join(f"`{word[:60]}`" for word in words[:8])
     hint = f"did you mean `{near[0]}`?" if near else f"`{key}` has: {shown}"
-    return finding((*path, key), f"`{str(value)[:60]}` excludes nothing here", hint=hint)
+    return finding((*path, key), f"`{written(value)[:60]}` excludes nothing here", hint=hint)
 
 
 class _Excluded:

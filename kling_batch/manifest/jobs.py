@@ -33,8 +33,8 @@ class _Group:
     """A finding that several jobs share: shown once, with how many and which first."""
 
     finding: Finding
-    own: bool
     first: str
+    detail: str
     count: int = 0
 
 
@@ -46,8 +46,9 @@ class Assembly:
     variables: Variables
     filename: str = DEFAULT_FILENAME
     blind: bool = False
+    files: dict[Path, str] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
-    origins: list[Cell] = field(default_factory=list)
+    origins: list[Path] = field(default_factory=list)
     count: int = 0
     _base: dict[str, Any] = field(default_factory=dict)
     _templates: Templates = field(default_factory=Templates)
@@ -117,7 +118,7 @@ class Assembly:
         )
         image, video = cell.image.reference, cell.video.reference
         self.jobs.append(Job(job_id, request, output, name, take, image, video))
-        self.origins.append(cell)
+        self.origins.append(_id_path(cell))
 
     def _id(self, cell: Cell) -> str | None:
         made = cell.id
@@ -173,13 +174,15 @@ class Assembly:
             return ("videos", cell.video.reference, key)
         return ("defaults", key)
 
-    def note(self, cell: Cell, found: Finding, job_id: str) -> None:
-        """Keep a finding about a job; those that share a place and a text are one."""
-        own = found.path[: len(cell.path)] == cell.path
-        if own and cell.file:
+    def note(self, cell: Cell, found: Finding, job_id: str, detail: str = "") -> None:
+        """Keep a finding about a job; those that share a place and a text are one.
+
+        ``detail`` is what the first of them adds to the text.
+        """
+        if cell.file and found.path[: len(cell.path)] == cell.path:
             found = Finding(found.path, found.said, found.hint, file=cell.file, needle=found.needle)
         key = (found.file, found.path, found.said)
-        group = self._groups.setdefault(key, _Group(found, own, job_id))
+        group = self._groups.setdefault(key, _Group(found, job_id, detail))
         group.count += 1
 
     def _too_long(self, cell: Cell, settings: Mapping[str, Any], job_id: str) -> None:
@@ -208,9 +211,10 @@ class Assembly:
                 "the service needs at least one character",
             )
         else:
-            said = f"the prompt has {length:,} characters once rendered"
-            hint = f"at most {PROMPT_MAX:,} are allowed"
-        self.note(cell, finding(self.origin(cell, "prompt"), said, hint=hint), job_id)
+            said = f"the prompt has more than {PROMPT_MAX:,} characters once rendered"
+            hint = "shorten it, or the variables in it"
+        detail = f": {length:,}" if length else ""
+        self.note(cell, finding(self.origin(cell, "prompt"), said, hint=hint), job_id, detail)
 
     def _bad_output(self, cell: Cell, output: str, job_id: str) -> None:
         fault = output_fault(output)
@@ -218,21 +222,21 @@ class Assembly:
             return
         path: Path = ("output", "filename")
         if self.filename == DEFAULT_FILENAME:
-            path = (*cell.path, "id") if cell.id else cell.path
-        said = f"the file name `{output[:80]}` {fault}"
-        self.note(cell, finding(path, said, hint="it is a path below the output folder"), job_id)
+            path = _id_path(cell)
+        hint = "change `output.filename`" if path[0] == "output" else "give another `id:`"
+        found = finding(path, f"the file name {fault}", hint=hint)
+        self.note(cell, found, job_id, f": `{output[:80]}`")
 
     def findings(self) -> Iterator[Finding]:
         """What is wrong with jobs, each once."""
         for group in self._groups.values():
             found = group.finding
-            if group.own and group.count == 1:
-                yield found
-                continue
-            if group.count == 1:
-                breaks = f" (job `{group.first}`)"
+            if group.count > 1:
+                breaks = f"{group.detail} (breaks {group.count:,} jobs, first `{group.first}`)"
             else:
-                breaks = f" (breaks {group.count:,} jobs, first `{group.first}`)"
+                breaks = group.detail if found.path[-1] == "id" else (
+                    f"{group.detail} (job `{group.first}`)"
+                )  # fmt: skip
             yield Finding(
                 found.path, (*found.said, breaks), found.hint,
                 file=found.file, needle=found.needle, row=found.row,
@@ -247,6 +251,11 @@ class Assembly:
         else:
             said = f"{len(cells):,} pairs have no `{key}`, this one first"
         return Finding(first.path, (said,), _MENDS[key], file=first.file)
+
+
+def _id_path(cell: Cell) -> Path:
+    """Where the cell's id comes from."""
+    return (*cell.path, "id") if cell.id else cell.path
 
 
 def _named(path: Path, cell: Cell, own: bool) -> tuple[str | Line, ...]:
@@ -298,28 +307,27 @@ def _shared(assembly: Assembly, what: str, keys: list[str]) -> Iterator[Finding]
         before = first.setdefault(key, index)
         if before == index:
             continue
-        cell, other = assembly.origins[index], assembly.origins[before]
-        if (cell.path, other.path) in told:
+        origins = assembly.origins[index], assembly.origins[before]
+        if origins in told:
             continue  # further takes of the same two, or further cells of one block
-        told.add((cell.path, other.path))
+        told.add(origins)
         yield _twin(assembly, what, index, before)
 
 
 def _twin(assembly: Assembly, what: str, index: int, before: int) -> Finding:
-    cell, other = assembly.origins[index], assembly.origins[before]
+    here, there = assembly.origins[index], assembly.origins[before]
     job, twin = assembly.jobs[index], assembly.jobs[before]
     mine, theirs = (job.id, twin.id) if what == "id" else (job.output, twin.output)
     same = f"the {what} `{mine}` is taken" if mine == theirs else (
         f"the {what} `{mine}` differs from `{theirs}` only by case"
     )  # fmt: skip
-    where = f"{other.file}, line " if other.file else "line "
-    at = (*cell.path, "id") if cell.id and what == "id" else cell.path
-    there = (*other.path, "id") if other.id and what == "id" else other.path
+    file, other = assembly.files.get(here[:2], ""), assembly.files.get(there[:2], "")
+    where = f"{other}, line " if other else f"{path_text(there)}, line "
     hint = "give one of the two another `id:`"
     if what == "file":
         hint = "put `{{ id }}` into `output.filename`"
-    said = (f"{same}: first at {path_text(other.path)}, {where}", Line(there, other.file))
-    return Finding(at, said, hint, file=cell.file)
+    said = (f"{same}: first at {where}", Line(there, other))
+    return Finding(here, said, hint, file=file)
 
 
 def _nested(assembly: Assembly, files: list[str]) -> Iterator[Finding]:

@@ -101,7 +101,8 @@ class _Loading:
         self.findings += document.findings
         checks = Checks(load_schema())
         shape = inspect(checks, document.value)
-        self.findings += shape.findings
+        told = {f.path for f in document.findings}
+        self.findings += [f for f in shape.findings if f.path not in told]
         self.findings += _keys(document.value, self.main.data)
         value = shape.value
         name = self._name(value)
@@ -198,6 +199,8 @@ class _Loading:
             value.get("defaults") or {}, value.get("vars") or {}, filename, shape.blind
         )
         for cell in self._cells(value, expansion, checks):
+            if cell.file:
+                assembly.files.setdefault(cell.path[:2], cell.file)
             if not assembly.add(cell):
                 said = f"the manifest stands for more than {MAX_JOBS:,} jobs"
                 hint = "part it over several manifests"
@@ -214,7 +217,7 @@ class _Loading:
     def _cells(
         self, value: Mapping[str, Any], expansion: Expansion, checks: Checks
     ) -> Iterator[Cell]:
-        yield from expansion.pairs(value.get("pairs") or (), ("pairs",))
+        yield from expansion.pairs(value.get("pairs") or [], ("pairs",))
         for index, block in enumerate(value.get("matrix") or ()):
             if block is not None:
                 yield from expansion.block(block, ("matrix", index))

@@ -55,7 +55,9 @@ def _syntax_fault(
         if message.startswith(f"No {kind} named "):
             name = message.split("'")[1]
             return TemplateFault(
-                f"templates have no {kind} `{name}`", _nearest(name, sorted(known)), name
+                f"templates have no {kind} `{name}`",
+                _nearest(name, sorted(key for key in known if key[0] != "_")),
+                name,
             )
     return TemplateFault(
         f"the template can't be read: {message.rstrip('.')[:200]}",
@@ -104,7 +106,7 @@ class _Metered(NodeTransformer):
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 - jinja's visitor names
         self.generic_visit(node)
-        return _filter(nodes.List(node.nodes, "load", lineno=node.lineno), "_concat")
+        return _filter(nodes.List(node.nodes, lineno=node.lineno), "_concat")
 
 
 def _filter(node: Any, name: str) -> nodes.Filter:

@@ -10,6 +10,7 @@ from kling_batch.manifest.places import Spot, cell_column, lines, locate
 from kling_batch.manifest.problems import Finding, Line, Path, Place, Problem, path_text
 
 KEY = re.compile(r"ulazai_live_[A-Za-z0-9_\-]{4,}")
+_PASSWORD = re.compile(r"(://)[^/\s@\"']+@")
 
 
 @dataclass(slots=True)
@@ -160,5 +161,6 @@ def _within(found: Finding, place: Place, spot: Spot | None, shown: Shown) -> Pl
 
 
 def hide_keys(text: str) -> str:
-    """The text without anything that looks like an API key."""
-    return KEY.sub("ulazai_live_…", text) if "ulazai_live_" in text else text
+    """The text without anything that looks like an API key, or a URL's password."""
+    text = KEY.sub("ulazai_live_…", text) if "ulazai_live_" in text else text
+    return _PASSWORD.sub(r"\1…@", text) if "@" in text else text

@@ -111,7 +111,8 @@ def _mended(item: Any, findings: Iterable[Finding], depth: int) -> dict[str, Any
             return None
         else:
             made.pop(key, None)
-    return made
+    # A misspelt `image` was told as an unknown key only.
+    return made if depth == 1 or ("image" in made and "video" in made) else None
 
 
 class Explainer:
@@ -119,7 +120,7 @@ class Explainer:
 
     def __init__(self, checks: Checks) -> None:
         self._checks = checks
-        self._validators: dict[int, Any] = {}
+        self._validators: dict[int, tuple[Schema, Any]] = {}
 
     def findings(self, schema: Schema, value: Any, path: Path) -> list[Finding]:
         """Everything about this value that the schema does not allow."""
@@ -127,18 +128,22 @@ class Explainer:
         for error in self._errors(schema, value):
             for said in self._said(error, path):
                 found.setdefault((said.path, str(said.said[0])), said)
-        return list(found.values())
+        meant = {
+            (said.path[:-1], f"`{said.hint[14:-2]}` is missing")
+            for said in found.values()
+            if said.hint.startswith("did you mean")
+        }
+        return [said for key, said in found.items() if key not in meant]
 
     def _errors(self, schema: Schema, value: Any) -> Iterator[ValidationError]:
         from jsonschema import Draft7Validator
 
         resolved = self._checks.resolve(schema)
-        validator = self._validators.get(id(resolved))
-        if validator is None:
+        if id(resolved) not in self._validators:
             whole = {**resolved, "definitions": self._checks.root["definitions"]}
-            validator = Draft7Validator(whole)
-            self._validators[id(resolved)] = validator
-        yield from validator.iter_errors(value)
+            # The schema is kept too: a freed one's id would stand for another.
+            self._validators[id(resolved)] = resolved, Draft7Validator(whole)
+        yield from self._validators[id(resolved)][1].iter_errors(value)
 
     def _said(self, error: ValidationError, base: Path) -> Iterator[Finding]:
         path = (*base, *error.absolute_path)
@@ -153,6 +158,10 @@ class Explainer:
                     yield _missing(key, path)
         elif error.validator == "anyOf":
             yield from self._branch(error, base)
+        elif error.validator == "uniqueItems":
+            said, hint = _plainly(error, path)
+            seen = [repr(item) for item in error.instance]
+            yield finding((*path, _second(seen)), said, hint=hint)
         else:
             said, hint = _plainly(error, path)
             yield finding(path, said, hint=hint)
@@ -208,6 +217,10 @@ def _unknown_said(key: str, known: list[str], path: Path) -> tuple[str, str, boo
     if not path and key in _STAND_INS:
         return said, "a setting for all jobs stands below `defaults:`", False
     return said, f"allowed here: {_list(known)}", False
+
+
+def _second(items: list[str]) -> int:
+    return next((i for i, item in enumerate(items) if item in items[:i]), 0)
 
 
 def _missing(key: str, path: Path) -> Finding:
