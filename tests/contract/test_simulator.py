@@ -525,6 +525,19 @@ def test_a_charge_may_differ_from_the_rates(build: Callable[..., World]) -> None
     assert world.job(job)["credits_charged"] == 99
 
 
+def test_more_jobs_than_the_balance_covers_are_not_made(build: Callable[..., World]) -> None:
+    world = build([rule("submit", {"job_ids": 3})], balance=120)
+    assert world.submit().status == 402
+    assert world.simulator.balance == 120
+
+
+def test_an_answer_is_lost_after_the_work_that_a_rule_shapes(build: Callable[..., World]) -> None:
+    world = build([rule("submit", {"charge": 99, "reset": True})])
+    with pytest.raises(Unanswered):
+        world.submit()
+    assert [charge.credits for charge in world.simulator.ledger] == [99]
+
+
 def test_a_rule_may_be_for_one_prompt(build: Callable[..., World]) -> None:
     world = build([rule("submit", "fail", match="owl")])
     fox, owl = world.submitted(), world.submitted(prompt="An owl dances")

@@ -141,13 +141,14 @@ def test_the_first_rule_that_fires_decides_and_the_others_count_on() -> None:
     script = FaultScript.read(
         [
             {"on": "any", "do": "reset", "nth": 1},
-            {"on": "any", "do": {"respond": {"status": 500}}, "nth": 2},
+            {"on": "any", "do": {"respond": {"status": 500}}, "nth": [1, 2]},
         ]
     )
     counts = [0, 0]
     first, second = (firing(script.rules, counts, Call(Route.MODELS)) for _ in range(2))
     assert first is not None
     assert first.delivery.reset
+    assert first.instead is None
     assert second is not None
     assert second.instead is not None
 

@@ -100,6 +100,13 @@ def test_a_picture_never_holds_a_start_code() -> None:
         assert b"\0\0\2" not in unit
 
 
+def test_a_start_code_in_the_bits_is_escaped() -> None:
+    bits = h264.Bits()
+    for value in (0, 0, 1, 0, 0, 0, 0, 4):
+        bits.u(value, 8)
+    assert bits.unit(0x65) == b"\x65\0\0\3\1\0\0\3\0\0\4\x80"
+
+
 def test_an_unchanged_picture_is_a_few_bytes() -> None:
     grid = figure.dancer(figure.Look.of(1), 0)
     assert len(h264.next_picture(grid, grid, 1)) < 10
