@@ -64,6 +64,11 @@ class Document:
     value: Value
     findings: list[Finding] = field(default_factory=list)
     empty: bool = False
+    starts: dict[str, list[int]] = field(default_factory=dict)
+    """For each top-level list in block style the lines, from 0, that its items start at.
+
+    Empty when anchors are used: then no item means anything by itself.
+    """
 
 
 def read(data: bytes) -> Document:
@@ -134,6 +139,7 @@ class _Reader:
         self._anchors: dict[str, tuple[Value, int] | None] = {}
         self._keys: dict[str, str] = {}
         self._shared: dict[str, str] = {}
+        self._starts: dict[str, list[int]] = {}
         self._values = 0
         self._repeated = 0
 
@@ -151,7 +157,7 @@ class _Reader:
             said = finding((), "a second document starts here", hint="a manifest is one document")
             self._findings.append(_at(said, after))
         empty = value is None and isinstance(first, ScalarEvent) and not first.value
-        return Document(value, self._findings, empty)
+        return Document(value, self._findings, empty, {} if self._anchors else self._starts)
 
     def _value(self, event: Event, depth: int) -> Value:
         kind = type(event)
@@ -170,7 +176,10 @@ class _Reader:
         elif kind is MappingStartEvent:
             value = self._mapping(depth + 1)
         else:
-            value = self._sequence(depth + 1)
+            starts: list[int] | None = None
+            if depth == 1 and not event.flow_style:
+                starts = self._starts[""] = []
+            value = self._sequence(depth + 1, starts)
         if anchor is not None:
             self._anchors[anchor] = value, self._values - before + 1
         return value
@@ -196,6 +205,8 @@ class _Reader:
                 continue
             if len(findings) > before:
                 _prefix(findings, before, key)
+            if depth == 1 and "" in self._starts:
+                self._starts[key] = self._starts.pop("")
             if key in out:
                 self._twin(key, event, seen)
             out[key] = value
@@ -205,13 +216,15 @@ class _Reader:
         self._values += len(out)
         return out
 
-    def _sequence(self, depth: int) -> list[Value]:
+    def _sequence(self, depth: int, starts: list[int] | None) -> list[Value]:
         get, findings = self._get, self._findings
         out: list[Value] = []
         while True:
             event = get()
             if type(event) is SequenceEndEvent:
                 break
+            if starts is not None:
+                starts.append(event.start_mark.line)
             before = len(findings)
             value = self._item(event, depth)
             if len(findings) > before:

@@ -98,6 +98,7 @@ class _Loading:
     def manifest(self, text: bytes | None) -> Manifest:
         self.main = Source(str(self.source), self._bytes(text))
         document = self._document(self.main.data)
+        self.main.starts = document.starts
         self.findings += document.findings
         checks = Checks(load_schema())
         shape = inspect(checks, document.value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import yaml
@@ -36,14 +36,67 @@ class Spot:
     literal: bool
 
 
-def locate(data: bytes, paths: Iterable[Path]) -> dict[Path, Spot]:
-    """Where these paths stand. A path that leads nowhere is left out, its parents are there."""
+Starts = Mapping[str, Sequence[int]]
+
+
+def locate(data: bytes, paths: Iterable[Path], starts: Starts | None = None) -> dict[Path, Spot]:
+    """Where these paths stand. A path that leads nowhere is left out, its parents are there.
+
+    ``starts`` are the lines of list items (Document.starts): items known there are parsed by
+    themselves, so that the places of a few cost nothing of the many.
+    """
+    rest: set[Path] = set()
+    items: dict[tuple[str, int], set[Path]] = {}
+    known = starts if starts and _plain_lines(data) else {}
+    for path in paths:
+        if (
+            len(path) > 1
+            and isinstance(path[1], int)
+            and path[1] < len(known.get(str(path[0]), ()))
+        ):
+            items.setdefault((str(path[0]), path[1]), set()).add(path)
+        else:
+            rest.add(path)
+    spots = _locate_items(data, items, known)
+    rest |= {path for wanted in items.values() for path in wanted if path[:2] not in spots}
+    if rest:
+        spots.update(_find(data, rest, (), 0))
+    return spots
+
+
+def _plain_lines(data: bytes) -> bool:
+    # YAML ends lines at more than \n; where it could, lines are not counted here.
+    odd = (b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
+    return b"\r" not in data and not any(end in data for end in odd)
+
+
+def _locate_items(
+    data: bytes, items: Mapping[tuple[str, int], set[Path]], starts: Starts
+) -> dict[Path, Spot]:
+    spots: dict[Path, Spot] = {}
+    line = offset = 0
+    for (section, index), paths in sorted(items.items(), key=lambda i: starts[i[0][0]][i[0][1]]):
+        lines_of = starts[section]
+        while line < lines_of[index]:
+            offset = data.index(b"\n", offset) + 1
+            line += 1
+        if index + 1 < len(lines_of):
+            end, stop = offset, line
+            while stop < lines_of[index + 1]:
+                end = data.index(b"\n", end) + 1
+                stop += 1
+            spots.update(_find(data[offset:end], paths, (section, index), line))
+    return spots
+
+
+def _find(data: bytes, paths: Iterable[Path], base: Path, line: int) -> dict[Path, Spot]:
+    """Where the paths stand in this text: a whole document, or the list item at ``base``."""
     wanted: _Trie = {}
     for path in paths:
         branch = wanted
-        for part in path:
+        for part in path[len(base) :]:
             branch = branch.setdefault(part, {})
-    finder = _Finder(events(data))
+    finder = _Finder(events(data), base, line)
     with contextlib.suppress(yaml.YAMLError):  # what stands after one has no place
         finder.find(wanted)
     return finder.spots
@@ -75,8 +128,10 @@ class _Node:
 
 
 class _Finder:
-    def __init__(self, get: Callable[[], Event]) -> None:
+    def __init__(self, get: Callable[[], Event], base: Path, line: int) -> None:
         self._get = get
+        self._base = base
+        self._line = line
         self._anchors: dict[str, _Node] = {}
         self.spots: dict[Path, Spot] = {}
 
@@ -84,8 +139,10 @@ class _Finder:
         self._get()
         self._get()
         first = self._get()
+        if self._base and isinstance(first, SequenceStartEvent):
+            first = self._get()
         if isinstance(first, (ScalarEvent, *_OPENING)):
-            self._stream(first, wanted, (), None)
+            self._stream(first, wanted, self._base, None)
 
     def _stream(self, event: Event, wanted: _Trie | None, path: Path, key: Place | None) -> None:
         """Walk over a value without keeping it; only what is wanted or anchored is composed."""
@@ -119,7 +176,7 @@ class _Finder:
                 continue
             left.discard(name)
             here = path if name is None else (*path, name)
-            self._stream(value, branch, here, place_of(key))
+            self._stream(value, branch, here, self._place(key))
 
     def _stream_sequence(self, wanted: _Trie, path: Path) -> None:
         index = 0
@@ -128,18 +185,23 @@ class _Finder:
             index += 1
 
     def _skip(self, event: Event) -> None:
-        depth = 0
+        # The hot loop of a large manifest with few mistakes.
+        get, depth = self._get, 0
         while True:
             kind = type(event)
-            if kind in _CLOSING:
+            if kind is ScalarEvent:
+                if event.anchor is not None:
+                    self._compose(event)
+            elif kind in _CLOSING:
                 depth -= 1
-            elif kind is not AliasEvent and event.anchor is not None:
-                self._compose(event)
-            elif kind in _OPENING:
-                depth += 1
+            elif kind is not AliasEvent:
+                if event.anchor is not None:
+                    self._compose(event)
+                else:
+                    depth += 1
             if depth == 0:
                 return
-            event = self._get()
+            event = get()
 
     def _compose(self, event: Event) -> _Node:
         if isinstance(event, AliasEvent):
@@ -169,7 +231,7 @@ class _Finder:
                 merges.append(value)
             elif name in left:
                 left.discard(name)
-                self._walk(value, wanted[name], (*path, name), place_of(key_node.start))
+                self._walk(value, wanted[name], (*path, name), self._place(key_node.start))
         for merge in merges:
             self._walk_merge(merge, wanted, path, left)
         for index in left:
@@ -187,7 +249,12 @@ class _Finder:
 
     def _note(self, start: Event, end: Event, path: Path, key: Place | None) -> None:
         literal = getattr(start, "style", None) == "|"
-        self.spots[path] = Spot(key, place_of(start), end.end_mark.line + 1, literal)
+        place = self._place(start)
+        self.spots[path] = Spot(key, place, end.end_mark.line + 1 + self._line, literal)
+
+    def _place(self, event: Event) -> Place:
+        place = place_of(event)
+        return Place(place.line + self._line, place.column, place.span)
 
 
 _CELL = re.compile(r'"(?:[^"]|"")*"|[^,]*')

@@ -33,22 +33,19 @@ def read_rows(data: bytes, file: str, path: Path, keys: frozenset[str]) -> Rows:
     setting that is not given.
     """
     rows = Rows([], [], [], [])
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        rows.findings.append(_at(path, file, line, "this file is not UTF-8 text"))
-        return rows
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
+    if b"\0" in data:
+        line = data.count(b"\n", 0, data.index(b"\0")) + 1
         rows.findings.append(_at(path, file, line, "this file holds a NUL: it is not a CSV"))
         return rows
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
+    reader = csv.reader(text, strict=True)
     try:
         _read(reader, rows, file, path, keys)
     except csv.Error as error:
         hint = "close every quote; a quote within a quoted cell is written twice"
         rows.findings.append(_at(path, file, max(1, reader.line_num), f"{error}", hint))
+    except UnicodeDecodeError:
+        rows.findings.append(_at(path, file, reader.line_num + 1, "this file is not UTF-8 text"))
     return rows
 
 

@@ -22,6 +22,7 @@ class Source:
     row_lines: list[int] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
     prefix: Path = ()
+    starts: dict[str, list[int]] = field(default_factory=dict)
     _lines: list[str] = field(default_factory=list)
 
     def line(self, number: int) -> str:
@@ -40,7 +41,7 @@ def settle(
     needed |= {
         part.path for f in found for part in f.said if isinstance(part, Line) and not part.file
     }
-    spots = locate(main.data, needed) if needed else {}
+    spots = locate(main.data, needed, main.starts) if needed else {}
     placed = [(f, _place(f, spots, tables)) for f in found]
     shown = _lines(placed, spots, main, tables)
     problems = [_problem(f, place, spots, shown, main, tables) for f, place in placed]

@@ -39,8 +39,6 @@ class Shape:
 
 def inspect(checks: Checks, value: Any) -> Shape:
     """The document's faults of shape. In what is returned, unusable parts are None or gone."""
-    if checks.check(checks.root)(value):
-        return Shape(value, [])
     if not isinstance(value, dict):
         said = f"a manifest is a mapping, found {describe(value)}"
         return Shape({}, [finding((), said, hint="start with `version: 1`")], blind=True)
@@ -52,7 +50,8 @@ def inspect(checks: Checks, value: Any) -> Shape:
     rest = {key: item for key, item in value.items() if key not in checks.root["properties"]}
     top = {**checks.root, "properties": {key: {} for key in checks.root["properties"]}}
     known = {key: None for key in value if key in checks.root["properties"]}
-    shape.findings += explain.findings(top, {**rest, **known}, ())
+    if rest or not known.keys() >= set(checks.root["required"]):
+        shape.findings += explain.findings(top, {**rest, **known}, ())
     for key in rest:
         del shape.value[key]
     return shape
@@ -83,14 +82,15 @@ def _inspect_items(
     value = shape.value[section]
     check = checks.check(items)
     places = enumerate(value) if isinstance(value, list) else value.items()
-    copy = list(value) if isinstance(value, list) else dict(value)
-    for place, item in places:
+    copy = value
+    for place, item in list(places) if isinstance(value, dict) else places:
         if not check(item):
+            copy = copy if copy is not value else value.copy()
             found = explain.findings(items, item, (section, place))
             shape.findings += found
             copy[place] = _mended(item, found, 2) if section == "pairs" else None
     frame = {key: inner for key, inner in schema.items() if key != "items"}
-    if isinstance(value, dict):
+    if isinstance(value, dict) and not all(map(checks.check(schema["propertyNames"]), value)):
         frame["additionalProperties"] = {}
         shape.findings += explain.findings(frame, value, (section,))
     shape.value[section] = copy
