@@ -62,6 +62,9 @@ class Attempt:
     resolution: str | None = None
 
 
+_ATTEMPT = tuple(field.name for field in fields(Attempt))
+
+
 @dataclass(frozen=True, slots=True)
 class Happening:
     """One line of the state's history."""
@@ -86,13 +89,9 @@ class Store:
         rows = self.connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM jobs ORDER BY rowid")  # noqa: S608
         return {row[0]: _record(row) for row in rows}
 
-    def unsettled(self) -> dict[str, Attempt]:
-        """The latest attempt of every job whose state is unknown, by the job's id."""
-        rows = self.connection.execute(
-            "SELECT a.* FROM attempts a JOIN jobs j ON j.id = a.job"
-            " WHERE j.state = ? ORDER BY a.rowid",
-            (JobState.UNKNOWN.value,),
-        )
+    def attempts(self) -> dict[str, Attempt]:
+        """The latest attempt of every job, by the job's id."""
+        rows = self.connection.execute("SELECT * FROM attempts ORDER BY rowid")
         return {row[1]: _attempt(row) for row in rows}
 
     def serial(self) -> int:
@@ -229,7 +228,6 @@ def _record(row: Sequence[Any]) -> Record:
 
 
 def _attempt(row: Sequence[Any]) -> Attempt:
-    ids = tuple(json.loads(row[8] or "[]"))
-    return Attempt(
-        *row[:8], job_ids=ids, raw=row[9] or "", reason=row[10] or "", resolution=row[11]
-    )
+    told = dict(zip(_ATTEMPT, row, strict=True))
+    told["job_ids"] = tuple(json.loads(told["job_ids"] or "[]"))
+    return Attempt(**{name: value for name, value in told.items() if value is not None})

@@ -1,0 +1,77 @@
+"""The edge: parse, hand over to one command, and turn every error into a line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from kling_batch.cli.parser import build_parser
+from kling_batch.errors import ExitCode, KlingBatchError
+
+
+def entry_point() -> None:
+    """The console script."""
+    code = main(sys.argv[1:])
+    _flush()
+    # Workers may still wait for the network; what they would bring is asked for anew.
+    os._exit(code)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; returns its exit code and raises nothing a user can cause."""
+    command = ""
+    try:
+        arguments = vars(build_parser().parse_args(argv))
+        command = arguments.pop("command")
+        module = import_module(f"kling_batch.cli.{command}")  # only what this command needs
+        return int(module.command(**arguments))
+    except KlingBatchError as error:
+        _say_error(error)
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted; nothing was lost", file=sys.stderr)
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has left (`| head`): not an error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.DONE)
+    except SystemExit as end:  # argparse, after --help and --version
+        return int(end.code or 0)
+    except Exception as bug:
+        return _say_bug(bug, command)
+
+
+def _say_error(error: KlingBatchError) -> None:
+    from kling_batch.manifest.problems import clean
+
+    problems = getattr(error, "problems", ())
+    if problems:  # of a manifest: all of them, each with its place
+        from kling_batch.manifest.problems import show
+
+        print("\n".join(show(one) for one in problems), file=sys.stderr)
+        return
+    print(f"error: {clean(error.message)}", file=sys.stderr)
+    if error.hint:
+        print(f"  {clean(error.hint)}", file=sys.stderr)
+
+
+def _say_bug(bug: Exception, command: str) -> int:
+    from kling_batch.cli.crash import write_log
+
+    where = write_log(bug, command)
+    print(
+        f"error: a bug in kling-batch ({type(bug).__name__}); the trace is in {where}."
+        " Nothing that was recorded is lost.",
+        file=sys.stderr,
+    )
+    return int(ExitCode.BUG)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue  # the other end is closed: there is nobody to tell

@@ -1,0 +1,188 @@
+"""The command line's grammar: commands, flags, defaults. It parses and does nothing else."""
+
+from __future__ import annotations
+
+import argparse
+
+from kling_batch import __version__
+from kling_batch.errors import UsageError
+
+EXIT_CODES = """\
+exit codes:
+  0 done   1 some jobs failed   2 wrong usage or manifest   3 an outcome is unknown
+  4 out of credits or budget    5 key missing or refused    6 another run holds the state
+  7 stopped, can be resumed     8 plan --check: something to do   9 state unusable
+  10 declined   70 a bug   130 interrupted, can be resumed
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Mistakes become errors of ours, so that one place says them all."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise UsageError(message, f"see: {self.prog} --help")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole grammar. Every command's arguments are the parameters of its function."""
+    parser = _Parser(
+        prog="kling-batch",
+        description="Batches of Kling 3.0 Motion Control videos from YAML manifests:"
+        " priced before, resumable after, never paid twice.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"kling-batch {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, says: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=says, description=says, allow_abbrev=False)
+
+    init = command("init", "write a small commented manifest to begin with")
+    init.add_argument("directory", nargs="?", default=".", metavar="DIR")
+
+    validate = command("validate", "check manifests; no network, no key")
+    validate.add_argument("manifests", nargs="+", metavar="MANIFEST")
+    _json(validate)
+    _base_url(validate)
+
+    plan = command("plan", "show what a run would do, its price and its end; no network, no key")
+    _manifest(plan)
+    _json(plan)
+    plan.add_argument(
+        "--check", action="store_true", help="exit with 8 when there is anything to do"
+    )
+    _selection(plan)
+    _max_credits(plan)
+    _simulated(plan)
+    _base_url(plan)
+
+    run = command("run", "plan, ask, then submit, follow and download; again to resume")
+    _manifest(run)
+    _running(run)
+    run.add_argument("--retry-failed", action="store_true", help="submit failed jobs again")
+    _selection(run)
+
+    retry = command("retry", "run the jobs that failed once more")
+    _manifest(retry)
+    retry.add_argument("ids", nargs="*", metavar="ID", help="these only")
+    _running(retry)
+
+    status = command("status", "show what stands where, from the state file")
+    _manifest(status)
+    _json(status)
+    status.add_argument("--watch", action="store_true", help="refresh until the run ends")
+    _simulated(status)
+
+    resolve = command("resolve", "decide a submission whose outcome is unknown")
+    _manifest(resolve)
+    resolve.add_argument("id", metavar="ID")
+    answer = resolve.add_mutually_exclusive_group(required=True)
+    answer.add_argument("--job-id", metavar="J", help="it became this job")
+    answer.add_argument("--not-charged", action="store_true", help="it was not made: plan it again")
+    answer.add_argument("--forget", action="store_true", help="give it up as spent: plan it again")
+    _simulated(resolve)
+
+    simulate = command("simulate", "serve a stand-in of the service on loopback")
+    simulate.add_argument("--port", type=_whole(0), default=8787, metavar="N")
+    simulate.add_argument(
+        "--speed", type=_positive, default=1.0, metavar="X", help="X times faster than real"
+    )
+    simulate.add_argument("--faults", metavar="FILE", help="scripted faults")
+
+    schema = command("schema", "print a JSON Schema")
+    schema.add_argument(
+        "--kind", choices=("manifest", "plan", "status", "event"), default="manifest"
+    )
+    return parser
+
+
+def _manifest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("manifest", metavar="MANIFEST")
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", dest="wants_json", help="JSON on stdout")
+
+
+def _base_url(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--base-url", metavar="URL", help="another host for the service")
+
+
+def _simulated(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--simulate", action="store_true", help="on the built-in simulator, with its own state"
+    )
+
+
+def _max_credits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-credits", type=_whole(0), metavar="N", help="never spend more than this in all"
+    )
+
+
+def _selection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="GLOB", help="only jobs with such an id"
+    )
+    parser.add_argument(
+        "--redo-changed", action="store_true", help="make again what the manifest changed"
+    )
+
+
+def _running(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    _json(parser)
+    volume = parser.add_mutually_exclusive_group()
+    volume.add_argument("-q", "--quiet", action="store_true", help="only what went wrong")
+    volume.add_argument("-v", "--verbose", action="store_true", help="every step")
+    _max_credits(parser)
+    parser.add_argument(
+        "--canary", type=_whole(1), metavar="N", help="after N jobs show the cost and ask again"
+    )
+    parser.add_argument(
+        "--no-wait", action="store_true", help="submit what may go now; do not wait for videos"
+    )
+    parser.add_argument("--poll-interval", type=_positive, metavar="S", help="seconds")
+    parser.add_argument(
+        "--reconcile-wait",
+        type=_not_negative,
+        default=600.0,
+        metavar="S",
+        help="seconds of quiet before an unknown submission may be planned again (600)",
+    )
+    parser.add_argument(
+        "--timeout", type=_positive, metavar="S", help="end after S seconds; jobs go on"
+    )
+    _simulated(parser)
+    _base_url(parser)
+
+
+def _whole(least: int):  # type: ignore[no-untyped-def]  # an argparse type, named for its errors
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise ValueError
+        return value
+
+    number.__name__ = f"whole number from {least} on"
+    return number
+
+
+def _positive(text: str) -> float:
+    value = _not_negative(text)
+    if value == 0:
+        raise ValueError
+    return value
+
+
+def _not_negative(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError
+    return value
+
+
+_positive.__name__ = "number above 0"
+_not_negative.__name__ = "number from 0 on"

@@ -1,0 +1,174 @@
+"""What a run shows meanwhile: a bar and a line for each thing that matters, or JSON Lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from kling_batch.cli.console import clock_time, coloured, count, duration, paint, say
+from kling_batch.cli.plan_view import iso
+from kling_batch.clock import Clock
+from kling_batch.manifest.problems import clean
+from kling_batch.state.store import Happening
+
+Line = Callable[[Happening, Mapping[str, Any]], str]
+
+
+class Progress(Protocol):
+    """Takes in what happens."""
+
+    def saw(self, happening: Happening) -> None:
+        """One thing happened, and is on record."""
+
+    def note(self, text: str) -> None:
+        """A word of the program's own."""
+
+    def close(self) -> None:
+        """The run is over."""
+
+
+class JsonEvents:
+    """One event a line on stdout (schemas/event.v1.schema.json)."""
+
+    def saw(self, happening: Happening) -> None:
+        """Write the event; a reader that left is nobody to tell."""
+        event: dict[str, Any] = {"event": happening.name, "at": iso(happening.at)}
+        if happening.job is not None:
+            event["job"] = happening.job
+        for key, value in (happening.detail or {}).items():
+            event[key] = iso(value) if key == "until" else value
+        write_event(event)
+
+    def note(self, text: str) -> None:
+        """Talk goes to stderr."""
+        say(clean(text))
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def write_event(event: Mapping[str, Any]) -> None:
+    """One line of JSON on stdout, at once."""
+    try:
+        print(json.dumps(event, ensure_ascii=False), flush=True)
+    except (BrokenPipeError, ValueError):
+        sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123 -- for the rest of the process
+
+
+class Lines:
+    """A line on stderr for each thing that matters, and on a terminal a bar below them."""
+
+    def __init__(self, total: int, planned: int, clock: Clock, *, quiet: bool, verbose: bool):
+        self._clock = clock
+        self._quiet = quiet
+        self._verbose = verbose
+        self._colours = coloured(sys.stderr)
+        self._credits = 0
+        self._planned = planned
+        self._bar: Any = None
+        if sys.stderr.isatty() and not quiet and total:
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=total,
+                unit="job",
+                file=sys.stderr,
+                dynamic_ncols=True,
+                bar_format="{desc}{bar} {n_fmt}/{total_fmt} {postfix}",
+                leave=False,
+            )
+            self._refresh()
+
+    def saw(self, happening: Happening) -> None:
+        """Write the line that this deserves, if any, and move the bar."""
+        detail = happening.detail or {}
+        if happening.name in _ENDS and self._bar is not None:
+            self._bar.update(1)
+        if happening.name == "submitted":
+            self._credits += int(detail.get("credits", 0))
+            self._refresh()
+        colour, line, always = _LINES.get(happening.name, ("", None, False))
+        if line is None or (self._quiet and not always):
+            return
+        if happening.name in _VERBOSE and not self._verbose and self._bar is not None:
+            return
+        job = f"{happening.job}  " if happening.job else ""
+        self._write(paint(job + clean(line(happening, detail)), colour, self._colours))
+
+    def note(self, text: str) -> None:
+        """A word of the program's own, above the bar."""
+        self._write(clean(text))
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _write(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        else:
+            say(text)
+
+    def _refresh(self) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"{self._credits:,} of {self._planned:,} credits")
+
+
+_ENDS = frozenset({"downloaded", "failed", "rejected", "missing"})
+# On a terminal the bar says as much as these.
+_VERBOSE = frozenset({"submitted", "downloaded", "processing", "completed", "fetching_again"})
+
+
+def _waiting(happening: Happening, detail: Mapping[str, Any]) -> str:
+    until = clock_time(detail["until"], happening.at)
+    return f"waiting {duration(detail['seconds'])}, until {until}: {detail['reason']}"
+
+
+def _failed(_: Happening, detail: Mapping[str, Any]) -> str:
+    back = detail.get("credits_refunded")
+    return f"failed: {detail['error']}" + (f" ({back} credits came back)" if back else "")
+
+
+_LINES: Mapping[str, tuple[str, Line | None, bool]] = {
+    # event: colour, line, whether it is said even when quiet
+    "submitted": ("", lambda _, d: f"submitted for {d['credits']} credits", False),
+    "downloaded": ("green", lambda _, d: f"-> {d['output']}", False),
+    "rejected": ("red", lambda _, d: f"refused: {d['error']}", True),
+    "failed": ("red", _failed, True),
+    "unknown": (
+        "yellow",
+        lambda _, d: (
+            f"its outcome is unknown: {d['reason']}; nothing is resent, the history is looked at"
+        ),
+        True,
+    ),
+    "adopted": ("green", lambda _, d: f"found in the history as {d['job_id']}", False),
+    "planned_again": ("", lambda _, d: f"planned again: {d['reason']}", False),
+    "undecided": ("yellow", lambda _, d: f"stays unknown: {d['reason']}", True),
+    "extra": ("yellow", lambda _, d: f"came unasked as {d['job_id']}; it is fetched too", True),
+    "conflict": ("red", lambda _, d: f"job {d['job_id']} is already another job's", True),
+    "missing": ("red", lambda _, d: f"the service no longer knows it: {d['reason']}", True),
+    "charge_differs": (
+        "red",
+        lambda _, d: f"was charged {d['charged']} credits, planned were {d['planned']}",
+        True,
+    ),
+    "waiting": ("", _waiting, False),
+    "fetching_again": ("", lambda _, d: f"fetched again: {d['reason']}", False),
+    "left": ("yellow", lambda _, d: f"left for a later run: {d['reason']}", True),
+    "renamed": ("", lambda _, d: f"taken over from {d['from']}", False),
+    "approved": ("", None, False),
+}
+
+
+def totals_text(done: int, failed: int, charged: int, planned: int) -> str:
+    """The end of a run in a line."""
+    parts = [f"{count(done, 'video')} there"]
+    if failed:
+        parts.append(f"{failed} failed")
+    compared = "" if charged == planned else f" (planned: {planned:,})"
+    return f"{', '.join(parts)}; {charged:,} credits charged{compared}"

@@ -1,0 +1,72 @@
+"""`status`: what stands where, read from the state file without disturbing a run."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from kling_batch.cli.console import coloured, say, show, show_json
+from kling_batch.cli.status_view import status_json, status_text
+from kling_batch.cli.surroundings import (
+    accounts_folder,
+    find_address,
+    find_key,
+    this_command,
+)
+from kling_batch.clock import SystemClock
+from kling_batch.errors import ExitCode, KeyRefused
+from kling_batch.manifest.load import manifest_name
+from kling_batch.service.ledger import Balance, Ledger, account_file
+from kling_batch.state.opening import reading, state_path
+from kling_batch.state.records import IN_FLIGHT, JobState, Record
+
+REFRESH_SECONDS = 2.0
+
+
+def command(manifest: str, *, wants_json: bool, watch: bool, simulate: bool) -> ExitCode:
+    """Print the status; with `watch`, again and again until nothing is under way."""
+    source = Path(manifest)
+    name = manifest_name(source)
+    path = state_path(source.parent, name, simulated=simulate)
+    while True:
+        with reading(path) as store:
+            records = list(store.records().values()) if store else []
+        balance = _balance(source.parent, path, simulate)
+        if wants_json:
+            show_json(status_json(name, source.parent, records, balance))
+        elif not records:
+            say(f"Nothing has been run yet. To begin: {this_command('run', manifest)}")
+        else:
+            width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 160
+            lines = status_text(name, records, balance, width, coloured(sys.stdout))
+            if watch and sys.stdout.isatty():
+                sys.stdout.write("\x1b[H\x1b[2J")
+            show("\n".join(lines))
+        if not watch or not _under_way(records):
+            return ExitCode.DONE
+        time.sleep(REFRESH_SECONDS)
+
+
+def _under_way(records: list[Record]) -> bool:
+    moving = IN_FLIGHT | {JobState.PLANNED, JobState.COMPLETED}
+    return any(record.state in moving for record in records)
+
+
+def _balance(folder: Path, state: Path, simulate: bool) -> Balance | None:
+    """The balance last seen of this account, where one is known."""
+    if simulate:
+        path = state.with_suffix(".ledger")
+    else:
+        try:
+            path = account_file(accounts_folder(), find_address(None).url, find_key(folder))
+        except KeyRefused:
+            return None
+    if not path.exists():
+        return None
+    ledger = Ledger(path, SystemClock())
+    try:
+        return ledger.balance()
+    finally:
+        ledger.close()

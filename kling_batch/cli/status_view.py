@@ -1,0 +1,94 @@
+"""What stands where, as a table and as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from kling_batch.cli.console import columns, count, cut, paint
+from kling_batch.cli.plan_view import iso
+from kling_batch.manifest.problems import clean
+from kling_batch.service.ledger import Balance
+from kling_batch.state.records import JobState, Record
+
+_COLOURS = {
+    JobState.DOWNLOADED: "green",
+    JobState.FAILED: "red",
+    JobState.REJECTED: "red",
+    JobState.MISSING: "red",
+    JobState.UNKNOWN: "yellow",
+}
+
+
+def status_json(
+    name: str, directory: Path, records: Iterable[Record], balance: Balance | None
+) -> dict[str, Any]:
+    """The status as `status --json` prints it (schemas/status.v1.schema.json)."""
+    kept = list(records)
+    return {
+        "name": name,
+        "jobs": [_record_json(record, directory) for record in kept],
+        "totals": totals_json(kept),
+        "balance": balance and {"credits": balance.credits, "seen_at": iso(balance.seen_at)},
+    }
+
+
+def totals_json(records: Iterable[Record]) -> dict[str, Any]:
+    """Jobs by state, and the credits planned, charged and refunded."""
+    kept = list(records)
+    by_state = Counter(record.state.value for record in kept)
+    return {
+        "by_state": {state.value: by_state[state.value] for state in JobState},
+        "credits_planned": sum(record.credits_planned for record in kept),
+        "credits_charged": sum(record.credits_charged or 0 for record in kept),
+        "credits_refunded": sum(record.credits_refunded or 0 for record in kept),
+    }
+
+
+def _record_json(record: Record, directory: Path) -> dict[str, Any]:
+    downloaded = record.state is JobState.DOWNLOADED
+    return {
+        "id": record.id,
+        "state": record.state.value,
+        "job_id": record.job_id,
+        "attempts": record.attempts,
+        "credits_planned": record.credits_planned,
+        "credits_charged": record.credits_charged,
+        "credits_refunded": record.credits_refunded,
+        "error": record.error,
+        "output": str((directory / record.output).absolute()) if downloaded else None,
+        "sha256": record.sha256,
+        "submitted_at": iso(record.submitted_at),
+        "finished_at": iso(record.finished_at),
+    }
+
+
+def status_text(
+    name: str, records: Sequence[Record], balance: Balance | None, width: int, colours: bool
+) -> list[str]:
+    """The status as lines."""
+    rows = [
+        (
+            record.state.value,
+            cut(record.id, 44),
+            "" if record.credits_charged is None else f"{record.credits_charged:,}",
+            clean(record.error or (record.output if record.sha256 else "") or record.job_id or ""),
+        )
+        for record in records
+    ]
+    lines = [cut(line, max(width, 60)) for line in columns(rows, frozenset({2}))]
+    painted = [
+        paint(line, _COLOURS.get(record.state, ""), colours)
+        for record, line in zip(records, lines, strict=True)
+    ]
+    totals = totals_json(records)
+    states = ", ".join(f"{n} {state}" for state, n in totals["by_state"].items() if n)
+    tail = (
+        f"{name}: {count(len(records), 'job')}: {states}; {totals['credits_charged']:,} credits"
+        f" charged, {totals['credits_refunded']:,} refunded"
+    )
+    if balance is not None:
+        tail += f"; balance last seen: {balance.credits:,}"
+    return [*painted, "", paint(tail, "bold", colours)]

@@ -1,0 +1,237 @@
+"""Builds the parts that a command works with, and passes them down: nothing here is global."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kling_batch.cli.surroundings import Address, accounts_folder, find_address, find_key
+from kling_batch.clock import Clock, FastClock, SystemClock
+from kling_batch.errors import KeyRefused, UsageError
+from kling_batch.manifest.load import load_manifest
+from kling_batch.model import Manifest
+from kling_batch.planning.plan import Plan, Wishes, plan_jobs, unmatched
+from kling_batch.planning.timetable import TYPICAL_SECONDS, make_timetable
+from kling_batch.service.ledger import Balance, Ledger, account_file
+from kling_batch.state.opening import Identity, reading, state_path
+from kling_batch.state.records import IN_FLIGHT, JobState, Record
+
+if TYPE_CHECKING:
+    from kling_batch.simulator.server import RunningServer
+
+SIMULATED_SPEED = 30.0
+SIMULATED_BALANCE = 1_000_000
+SIMULATED_KEY = "ulazai_simulated"
+RATES_OLD_AFTER_DAYS = 90
+MEASURED_JOBS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A manifest with its surroundings."""
+
+    manifest: Manifest
+    address: Address
+    clock: Clock
+    simulated: bool
+
+    @property
+    def state_file(self) -> Path:
+        """Where this manifest's state lies."""
+        return state_path(self.manifest.directory, self.manifest.name, simulated=self.simulated)
+
+    @property
+    def identity(self) -> Identity:
+        """Whose state it must be."""
+        return Identity(self.manifest.name, self.manifest.source.name)
+
+    @property
+    def folder(self) -> str:
+        """Where results go, below the manifest's folder; simulated ones stay apart."""
+        below = self.manifest.output_directory.relative_to(self.manifest.directory).as_posix()
+        return f"{below}/simulated" if self.simulated else below
+
+    @property
+    def output_directory(self) -> Path:
+        """The same, as a path."""
+        return self.manifest.directory / self.folder
+
+
+def read_source(name: str, *, private_urls: bool) -> Manifest:
+    """The manifest of this name; `-` is standard input."""
+    if name == "-":
+        text = sys.stdin.buffer.read()
+        return load_manifest(Path("stdin.yaml"), text=text, private_urls=private_urls)
+    return load_manifest(Path(name), private_urls=private_urls)
+
+
+def open_workspace(name: str, base_url: str | None) -> Workspace:
+    """The manifest against the service."""
+    address = find_address(base_url)
+    manifest = read_source(name, private_urls=address.on_loopback)
+    return Workspace(manifest, address, SystemClock(), simulated=False)
+
+
+@contextmanager
+def simulated_workspace(name: str) -> Iterator[tuple[Workspace, RunningServer]]:
+    """The manifest against a simulator that is begun for it, in time sped up."""
+    from kling_batch.simulator.app import Simulator
+    from kling_batch.simulator.server import serve
+
+    manifest = read_source(name, private_urls=True)
+    clock = FastClock(SIMULATED_SPEED)
+    simulator = Simulator(clock, balance=SIMULATED_BALANCE, submissions_per_hour=None)
+    with serve(simulator) as server:
+        yield Workspace(manifest, Address(server.url), clock, simulated=True), server
+
+
+def planning_workspace(name: str, base_url: str | None, simulate: bool) -> Workspace:
+    """The manifest for a look at its plan: nothing is started and nothing is asked of anyone."""
+    if not simulate:
+        return open_workspace(name, base_url)
+    manifest = read_source(name, private_urls=True)
+    return Workspace(manifest, Address("http://127.0.0.1"), SystemClock(), simulated=True)
+
+
+def open_ledger(workspace: Workspace, key: str) -> Ledger:
+    """The account's ledger; a simulated account's lies beside its state."""
+    if workspace.simulated:
+        path = workspace.state_file.with_suffix(".ledger")
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        return Ledger(path, workspace.clock)
+    return Ledger(account_file(accounts_folder(), workspace.address.url, key), workspace.clock)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What the ledger says that a plan needs."""
+
+    ages: Sequence[float] = ()
+    blocked_for: float = 0.0
+    balance: Balance | None = None
+
+
+def look_at_account(workspace: Workspace) -> Account:
+    """The account as far as it is known here; without a key nothing is."""
+    if workspace.simulated:
+        return Account()
+    try:
+        key = find_key(workspace.manifest.directory)
+    except KeyRefused:
+        return Account()
+    ledger = open_ledger(workspace, key)
+    try:
+        return account_of(ledger)
+    finally:
+        ledger.close()
+
+
+def account_of(ledger: Ledger) -> Account:
+    """What this ledger says."""
+    return Account(ledger.ages(), ledger.blocked_for(), ledger.balance())
+
+
+def look_at_records(workspace: Workspace) -> dict[str, Record]:
+    """The state's records, empty where there is no state yet."""
+    with reading(workspace.state_file) as store:
+        return store.records() if store else {}
+
+
+def make_plan(
+    workspace: Workspace,
+    records: Mapping[str, Record],
+    wishes: Wishes,
+    account: Account,
+    max_credits: int | None = None,
+) -> Plan:
+    """The plan as the manifest, the state and the account stand."""
+    manifest = workspace.manifest
+    everything = plan_jobs(
+        manifest, records, wishes, workspace.folder, _absent(manifest.directory, records)
+    )
+    for glob in unmatched(wishes.only, everything):
+        raise UsageError(f"--only {glob} matches no job", "see the ids with: kling-batch plan")
+    plan = Plan(manifest.name, everything, _NO_TIMETABLE)
+    submissions = sum(one.action.value == "submit" for one in everything)
+    followed = sum(one.follows for one in everything)
+    timetable = make_timetable(
+        submissions=submissions,
+        in_flight=followed,
+        now=workspace.clock.now(),
+        per_hour=10**6 if workspace.simulated else manifest.service.submissions_per_hour,
+        max_in_flight=manifest.service.max_in_flight,
+        ages=account.ages,
+        blocked_for=account.blocked_for,
+        typical_seconds=typical_seconds(records.values()),
+    )
+    plan = replace(plan, timetable=timetable)
+    return replace(plan, warnings=_warnings(workspace, plan, records, account, max_credits))
+
+
+_NO_TIMETABLE = make_timetable(submissions=0, in_flight=0, now=0.0, per_hour=1, max_in_flight=1)
+
+
+def typical_seconds(records: Iterable[Record]) -> float:
+    """How long a job takes: the median of this state's own, once there are a few."""
+    took = sorted(
+        record.finished_at - record.submitted_at
+        for record in records
+        if record.state in (JobState.DOWNLOADED, JobState.COMPLETED)
+        and record.finished_at is not None
+        and record.submitted_at is not None
+    )
+    return took[len(took) // 2] if len(took) >= MEASURED_JOBS else TYPICAL_SECONDS
+
+
+def _absent(directory: Path, records: Mapping[str, Record]) -> set[str]:
+    """The downloaded jobs whose file is no longer there."""
+    return {
+        record.id
+        for record in records.values()
+        if record.state is JobState.DOWNLOADED and not (directory / record.output).exists()
+    }
+
+
+def _warnings(
+    workspace: Workspace,
+    plan: Plan,
+    records: Mapping[str, Record],
+    account: Account,
+    max_credits: int | None,
+) -> tuple[str, ...]:
+    from kling_batch.execution.budget import committed, limits_of
+
+    found: list[str] = []
+    manifest = workspace.manifest
+    as_of = manifest.pricing.as_of
+    if as_of is not None:
+        from datetime import date
+
+        age = (date.fromtimestamp(workspace.clock.now()) - as_of).days
+        if age > RATES_OLD_AFTER_DAYS:
+            found.append(f"the rates are of {as_of}, {age} days ago: look whether they still hold")
+    limit = limits_of(manifest.budget, max_credits).max_credits
+    spent = committed(records.values())
+    if limit is not None and spent + plan.credits > limit:
+        found.append(
+            f"the budget of {limit} credits does not reach: {spent} are spent"
+            f" and {plan.credits} planned; submitting will stop there"
+        )
+    if account.balance is not None and account.balance.credits < plan.credits:
+        found.append(
+            f"the balance last seen, {account.balance.credits} credits, does not reach"
+            f" for the {plan.credits} planned"
+        )
+    flying = [r.id for r in records.values() if r.state in IN_FLIGHT]
+    ids = {one.id for one in plan.jobs if one.action.value == "orphan"}
+    lost = [one for one in flying if one in ids]
+    if lost:
+        found.append(
+            f"{', '.join(lost[:3])}{' and others' if len(lost) > 3 else ''} in flight, but no"
+            " longer in the manifest: put back to fetch what was paid for"
+        )
+    return tuple(found)

@@ -1,0 +1,83 @@
+"""A batch while it runs: its records, the store that keeps them, and who is told what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from kling_batch.clock import Clock
+from kling_batch.errors import ExitCode
+from kling_batch.execution.budget import wrong_charge
+from kling_batch.execution.submission import Settlement, Stop
+from kling_batch.service.ledger import Ledger
+from kling_batch.state.records import Record
+from kling_batch.state.store import Attempt, Happening, Store
+
+Observer = Callable[[Happening], None]
+
+
+@dataclass(slots=True)
+class Batch:
+    """The one writer of records. Everything is committed before anyone is told.
+
+    `owners` maps every job id of this state to the job that has it; `stop` is why no more
+    is submitted, None while more may be.
+    """
+
+    store: Store
+    ledger: Ledger
+    clock: Clock
+    observer: Observer
+    records: dict[str, Record]
+    owners: dict[str, str] = field(default_factory=dict)
+    stop: Stop | None = None
+
+    def __post_init__(self) -> None:
+        self.owners = {r.job_id: r.id for r in self.records.values() if r.job_id}
+
+    def save(self, records: Iterable[Record], happenings: Sequence[Happening]) -> None:
+        """Commit these records, then say what happened."""
+        records = tuple(records)
+        self.store.save(records, happenings)
+        self._keep(records, happenings)
+
+    def intend(self, record: Record, attempt: Attempt, happening: Happening) -> None:
+        """Commit the write-ahead of a submission."""
+        self.store.intend(record, attempt, happening)
+        self._keep((record,), (happening,))
+
+    def settle(self, settlement: Settlement) -> None:
+        """Commit the answer to a submission."""
+        self.store.settle(settlement.attempt, settlement.records, settlement.happenings)
+        fresh = [r.job_id for r in settlement.records if r.job_id]
+        self.ledger.own(fresh, self.store.path)
+        self._keep(settlement.records, settlement.happenings)
+
+    def tell(self, name: str, job: str | None = None, **detail: object) -> None:
+        """Say what is worth saying and not worth keeping: a wait, a retry."""
+        self.observer(Happening(self.clock.now(), name, job, detail))
+
+    def halt(self, stop: Stop) -> None:
+        """Submit no more; the first reason stands."""
+        if self.stop is None:
+            self.stop = stop
+            self.tell("stopped", code=int(stop.code), reason=stop.message)
+
+    def compare_charge(self, record: Record, seconds_made: int | None) -> None:
+        """Say it when a charge is unlike the plan; submit no more when the rates are wrong."""
+        charged, planned = record.credits_charged, record.credits_planned
+        if charged is None or charged == planned or record.extra_of is not None:
+            return
+        self.tell("charge_differs", record.id, planned=planned, charged=charged)
+        wrong = wrong_charge(record, seconds_made)
+        if wrong:
+            mend = "mend `pricing` in the manifest, look at the plan, then go on"
+            self.halt(Stop(ExitCode.BUDGET, wrong, mend))
+
+    def _keep(self, records: Iterable[Record], happenings: Iterable[Happening]) -> None:
+        for record in records:
+            self.records[record.id] = record
+            if record.job_id:
+                self.owners[record.job_id] = record.id
+        for happening in happenings:
+            self.observer(happening)

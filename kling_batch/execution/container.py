@@ -1,0 +1,59 @@
+"""Whether a file is a whole video: a look at its container, without decoding. Pure but for reading.
+
+MP4 and MOV are boxes of (32-bit size, name), one after the other (ISO/IEC 14496-12, 4.2);
+Matroska and WebM begin with the EBML mark (RFC 8794).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+_EBML = b"\x1a\x45\xdf\xa3"
+_BOXES_MAX = 100_000
+
+
+def flaw(path: Path) -> str:
+    """What keeps the file from being a whole video; empty when nothing does."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(16)
+        if not head:
+            return "it is empty"
+        if head.startswith(_EBML):
+            return ""
+        if head[4:8] not in (b"ftyp", b"moov", b"wide", b"mdat", b"free", b"skip"):
+            return _what_else(head)
+        file.seek(0)
+        return _boxes_flaw(file, size)
+
+
+def _what_else(head: bytes) -> str:
+    text = head.lstrip().lower()
+    if text.startswith((b"<", b"{", b"[")):
+        return "it is a page or a message, not a video"
+    return "it is no video"
+
+
+def _boxes_flaw(file: BinaryIO, size: int) -> str:
+    """Walk the boxes to the very end: a cut file ends inside of one."""
+    names, at = set(), 0
+    for _ in range(_BOXES_MAX):
+        if at == size:
+            break
+        file.seek(at)
+        head = file.read(16)
+        if len(head) < 8:
+            return "it is cut short"
+        length, names_box = int.from_bytes(head[:4], "big"), head[4:8]
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        elif length == 0:
+            length = size - at  # this box runs to the end of the file
+        if length < 8 or at + length > size:
+            return "it is cut short"
+        names.add(names_box)
+        at += length
+    if not {b"moov", b"mdat"} <= names and b"moof" not in names:
+        return "it is cut short: it holds no picture"
+    return ""

@@ -1,0 +1,146 @@
+"""Settling unknown submissions, the acting part: reads the history, does what the evidence says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from kling_batch.execution.batch import Batch
+from kling_batch.execution.reconciliation import (
+    Claim,
+    Course,
+    Evidence,
+    Finding,
+    Inquiry,
+    Reading,
+    balance_dropped,
+    course,
+    weigh,
+)
+from kling_batch.execution.submission import adopted, not_made
+from kling_batch.execution.workers import Workers
+from kling_batch.service.client import Service
+from kling_batch.service.contracts import HISTORY_PAGE, RemoteJob
+from kling_batch.service.outcomes import Trouble, Untold
+from kling_batch.state.records import Record
+from kling_batch.state.store import Attempt
+
+PAGES_MAX = 30
+
+
+class Reconciler:
+    """The open claims; one reading of the history at a time serves all of them."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        service: Service,
+        workers: Workers,
+        *,
+        quiet: float,
+        on_adopted: Callable[[Record], None],
+        on_not_made: Callable[[Record], None],
+    ) -> None:
+        self._batch = batch
+        self._service = service
+        self._workers = workers
+        self._quiet = quiet
+        self._on_adopted = on_adopted
+        self._on_not_made = on_not_made
+        self._claims: dict[str, Claim] = {}
+        self._inquiries: dict[str, Inquiry] = {}
+        self._reading = False
+        self.asks: dict[str, Evidence] = {}  # what the user must decide, and on what evidence
+
+    def take_up(self, record: Record, attempt: Attempt) -> None:
+        """Begin to look for what became of this submission."""
+        self._claims[record.id] = Claim(attempt, record.request)
+        self._inquiries[record.id] = Inquiry(begun=self._batch.clock.steady())
+
+    @property
+    def idle(self) -> bool:
+        """Whether no claim is being looked into."""
+        return not self._claims
+
+    def next_due(self) -> float | None:
+        """The steady time of the next reading."""
+        if self._reading or not self._claims:
+            return None
+        return min(one.next_reading(self._quiet) for one in self._inquiries.values())
+
+    def read(self) -> None:
+        """Read the history once, for every open claim."""
+        self._reading = True
+        since = min(claim.since for claim in self._claims.values())
+        self._workers.start(lambda: read_history(self._service, since), self._read)
+
+    def _read(self, reading: Reading) -> None:
+        self._reading = False
+        batch = self._batch
+        claims = tuple(self._claims.values())
+        owned = batch.owners.keys() | batch.ledger.owners().keys()
+        ours = {
+            r.job_id: r.submitted_at
+            for r in batch.records.values()
+            if r.job_id and r.submitted_at is not None
+        }
+        evidence = weigh(
+            claims,
+            reading,
+            owned,
+            ours,
+            lists_our_contract=self._service.contract.name == "canonical",
+        )
+        for claim in claims:
+            self._proceed(claim, evidence[claim.attempt.job], reading)
+
+    def _proceed(self, claim: Claim, evidence: Evidence, reading: Reading) -> None:
+        batch, job = self._batch, claim.attempt.job
+        record = batch.records[job]
+        inquiry = self._inquiries[job] = self._inquiries[job].after(evidence)
+        step, reason = course(
+            inquiry,
+            batch.clock.steady(),
+            self._quiet,
+            dropped=balance_dropped(
+                claim.attempt,
+                record.credits_planned,
+                batch.ledger.balance(),
+                batch.records.values(),
+            ),
+            hopeless=reading.missing or evidence.finding is Finding.SEVERAL,
+        )
+        if step is Course.READ_AGAIN:
+            return
+        del self._claims[job], self._inquiries[job]
+        now = batch.clock.now()
+        if step is Course.ADOPT:
+            settlement = adopted(record, claim.attempt, evidence.job_ids[0], now)
+            batch.settle(settlement)
+            self._on_adopted(settlement.records[0])
+        elif step is Course.PLAN_AGAIN:
+            settlement = not_made(record, claim.attempt, reason, now)
+            batch.settle(settlement)
+            self._on_not_made(settlement.records[0])
+        else:
+            self.asks[job] = replace(evidence, reason=reason)
+            batch.tell("undecided", job, reason=reason, candidates=list(evidence.job_ids))
+
+
+def read_history(service: Service, since: float) -> Reading:
+    """The history back to `since` (seconds since the epoch), or to its end."""
+    jobs: dict[str, RemoteJob] = {}
+    for page_number in range(PAGES_MAX):
+        page = service.history(page_number * HISTORY_PAGE)
+        if isinstance(page, Untold):
+            if page.trouble is Trouble.NOT_FOUND and not page_number:
+                return Reading((), reaches_end=False, missing=True)
+            return Reading((), reaches_end=False, failed=f"the history: {page.reason}")
+        fresh = [job for job in page if job.job_id not in jobs]
+        jobs.update((job.job_id, job) for job in fresh)
+        older = any(job.created_at is not None and job.created_at < since for job in page)
+        # A page without anything new means that the service ignores the offset.
+        if older or len(page) < HISTORY_PAGE or not fresh:
+            ended = len(page) < HISTORY_PAGE
+            return Reading(tuple(jobs.values()), reaches_end=ended)
+    return Reading(tuple(jobs.values()), reaches_end=False)

@@ -1,0 +1,323 @@
+"""The scheduler: one thread that starts what is due, takes in what arrives, and knows the end."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from kling_batch.clock import Clock
+from kling_batch.errors import ExitCode
+from kling_batch.execution.batch import Batch, Observer
+from kling_batch.execution.budget import Limits
+from kling_batch.execution.download import Fetcher, Target
+from kling_batch.execution.follower import Follower
+from kling_batch.execution.polling import Pace
+from kling_batch.execution.reconciler import Reconciler
+from kling_batch.execution.reconciliation import Evidence
+from kling_batch.execution.submission import Stop
+from kling_batch.execution.submitter import Submitter
+from kling_batch.execution.workers import Arrival, Workers
+from kling_batch.planning.plan import Action, Plan, PlannedJob
+from kling_batch.planning.timetable import TYPICAL_SECONDS
+from kling_batch.service.client import Service
+from kling_batch.service.ledger import Ledger
+from kling_batch.state.records import JobState, Record, moved
+from kling_batch.state.store import Happening, Store
+
+IDLE_SECONDS = 3600.0
+WORKERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """How a run behaves. Times are seconds; None: no limit of that kind."""
+
+    limits: Limits
+    per_hour: int
+    max_in_flight: int
+    poll_interval: float | None = None
+    reconcile_wait: float = 600.0
+    timeout: float | None = None
+    canary: int | None = None
+    wait: bool = True
+    typical_seconds: float = TYPICAL_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryReport:
+    """What the first jobs came to, for the user to say whether to go on."""
+
+    jobs: tuple[Record, ...]
+    left: int
+    credits_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run ended. `unfinished` counts jobs that another run would take up."""
+
+    exit_code: ExitCode
+    stop: Stop | None
+    undecided: dict[str, Evidence]
+    left: dict[str, str]
+    unfinished: int
+    spent: int
+
+
+class Runner:
+    """One run of an approved plan over an open state."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        records: dict[str, Record],
+        *,
+        service: Service,
+        ledger: Ledger,
+        clock: Clock,
+        fetcher: Fetcher,
+        target: Target,
+        settings: RunSettings,
+        observer: Observer,
+        confirm: Callable[[CanaryReport], bool],
+    ) -> None:
+        self._plan = plan
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self._confirm = confirm
+        self._canary = settings.canary
+        self._canaried = False
+        self._interrupted = False
+        self._timed_out = False
+        self._arrivals: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
+        workers = Workers(WORKERS, self._arrivals)
+        self._batch = batch = Batch(store, ledger, clock, observer, records)
+        self._submitter = Submitter(
+            batch,
+            service,
+            workers,
+            plan.having(Action.SUBMIT),
+            limits=settings.limits,
+            per_hour=settings.per_hour,
+            on_accepted=self._accepted,
+            on_unknown=lambda record, attempt: self._reconciler.take_up(record, attempt),
+        )
+        self._follower = Follower(
+            batch,
+            service,
+            workers,
+            pace=Pace(settings.poll_interval, settings.typical_seconds),
+            target=target,
+            fetcher=fetcher,
+            stopped=lambda: self._interrupted or self._timed_out,
+            on_change=self._submitter.count,
+        )
+        self._reconciler = Reconciler(
+            batch,
+            service,
+            workers,
+            quiet=settings.reconcile_wait,
+            on_adopted=self._accepted,
+            on_not_made=self._not_made,
+        )
+
+    def interrupt(self) -> None:
+        """Send nothing more and end soon; safe in a signal handler."""
+        self._interrupted = True
+        self._arrivals.put(lambda: None)
+
+    def run(self) -> Result:
+        """Work until all that the plan asks for is done, or nothing more can be."""
+        self._prepare()
+        deadline = None
+        if self._settings.timeout is not None:
+            deadline = self._clock.steady() + self._settings.timeout
+        while not self._finished():
+            now = self._clock.steady()
+            if deadline is not None and now >= deadline:
+                self._timed_out = True
+                continue
+            self._start_due(now)
+            self._take_arrivals(self._next_wake(deadline))
+        return self._result()
+
+    # -- the beginning -------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        """Bring the records in step with the approved plan, in one commit; then take jobs up."""
+        now, records = self._clock.now(), self._batch.records
+        renames = {one.renamed_from: one.id for one in self._plan.jobs if one.renamed_from}
+        if renames:
+            told = [Happening(now, "renamed", new, {"from": old}) for old, new in renames.items()]
+            self._store.rename(renames, told)
+            for old, new in renames.items():
+                records[new] = replace(records.pop(old), id=new)
+        fresh = [
+            record
+            for planned in self._plan.jobs
+            if (record := _prepared(planned, records.get(planned.id))) is not None
+        ]
+        if fresh:
+            self._batch.save(fresh, [Happening(now, "approved", None, {"jobs": len(fresh)})])
+        unknown = self._plan.having(Action.UNKNOWN)
+        attempts = self._store.attempts() if unknown else {}
+        for one in unknown:
+            self._reconciler.take_up(records[one.id], attempts[one.id])
+        if self._settings.wait:
+            for planned in self._plan.jobs:
+                if planned.follows:
+                    self._follower.follow(records[planned.id], known_before=True)
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    def _start_due(self, now: float) -> None:
+        if self._interrupted:
+            return
+        ready = self._submission_at()
+        if ready is not None and ready <= now:
+            self._submitter.submit()
+        self._follower.start_due()
+        due = self._reconciler.next_due()
+        if due is not None and due <= now:
+            self._reconciler.read()
+
+    def _submission_at(self) -> float | None:
+        """When the next submission may go as far as places and canary allow."""
+        if self._follower.in_flight >= self._settings.max_in_flight:
+            return None
+        if self._canary is not None and self._submitter.accepted >= self._canary:
+            if not self._follower.idle or not self._submitter.waiting:
+                return None
+            self._ask_canary()
+        return self._submitter.ready_at()
+
+    def _next_wake(self, deadline: float | None) -> float:
+        times = [deadline, self._follower.next_due(), self._reconciler.next_due()]
+        if not self._interrupted:
+            times.append(self._submission_at())
+        due = min((one for one in times if one is not None), default=None)
+        if due is None:
+            return IDLE_SECONDS
+        return max(0.0, due - self._clock.steady())
+
+    def _take_arrivals(self, seconds: float) -> None:
+        arrival = self._clock.wait_for(self._arrivals, seconds)
+        if arrival is not None:
+            arrival()
+
+    def _finished(self) -> bool:
+        if self._submitter.sending:
+            return False  # what is being sent is recorded first, whatever happens
+        if self._interrupted or self._timed_out:
+            return True
+        more = bool(self._submitter.waiting) and self._batch.stop is None
+        if not self._settings.wait and more:
+            more = self._can_submit_now()
+        return not more and self._follower.idle and self._reconciler.idle
+
+    def _can_submit_now(self) -> bool:
+        ready = self._submission_at()
+        return ready is not None and ready <= self._clock.steady() + 5.0
+
+    # -- what comes back -----------------------------------------------------------------------
+
+    def _accepted(self, record: Record) -> None:
+        if self._settings.wait:
+            self._follower.follow(record)
+        else:
+            self._follower.in_flight += 1
+
+    def _not_made(self, record: Record) -> None:
+        """A job that the service surely did not make goes to the end of the queue."""
+        planned = next(one for one in self._plan.jobs if one.id == record.id)
+        self._submitter.count(record)
+        self._submitter.waiting.append(replace(planned, action=Action.SUBMIT))
+
+    def _ask_canary(self) -> None:
+        self._canary = None
+        waiting = self._submitter.waiting
+        done = [
+            self._batch.records[one.id]
+            for one in self._plan.having(Action.SUBMIT)
+            if self._batch.records[one.id].job_id
+        ]
+        report = CanaryReport(
+            tuple(done), len(waiting), sum(planned.credits for planned in waiting)
+        )
+        if not self._confirm(report):
+            self._batch.halt(
+                Stop(ExitCode.DECLINED, "stopped after the first jobs, as you said", "")
+            )
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def _result(self) -> Result:
+        states = [
+            self._batch.records[one.id].state
+            for one in self._plan.jobs
+            if one.action is not Action.ORPHAN and one.id in self._batch.records
+        ]
+        open_states = {JobState.PLANNED, JobState.COMPLETED}
+        if self._settings.wait:
+            open_states |= {JobState.SUBMITTED, JobState.PROCESSING}
+        unfinished = sum(state in open_states for state in states)
+        return Result(
+            exit_code=self._exit_code(states, unfinished),
+            stop=self._stop(),
+            undecided=dict(self._reconciler.asks),
+            left=dict(self._follower.left),
+            unfinished=unfinished,
+            spent=self._submitter.spent,
+        )
+
+    def _stop(self) -> Stop | None:
+        if self._timed_out and self._batch.stop is None:
+            return Stop(ExitCode.STOPPED, "--timeout is up", "what is in flight goes on there")
+        return self._batch.stop
+
+    def _exit_code(self, states: list[JobState], unfinished: int) -> ExitCode:
+        stop = self._stop()
+        if self._interrupted:
+            return ExitCode.INTERRUPTED
+        if stop is not None and (unfinished or stop.code is not ExitCode.BUDGET):
+            return stop.code
+        if JobState.UNKNOWN in states:
+            return ExitCode.OUTCOME_UNKNOWN
+        if unfinished:
+            return ExitCode.STOPPED
+        if any(s in (JobState.FAILED, JobState.REJECTED, JobState.MISSING) for s in states):
+            return ExitCode.JOBS_FAILED
+        return ExitCode.DONE
+
+
+def _prepared(planned: PlannedJob, record: Record | None) -> Record | None:
+    """The record as this plan needs it before the first intent; None where it stands so."""
+    job = planned.job
+    if job is None:
+        return None
+    if planned.action is Action.SUBMIT and (record is None or record.state is JobState.PLANNED):
+        return Record(
+            id=job.id,
+            fingerprint=planned.fingerprint,
+            request=job.request,
+            state=JobState.PLANNED,
+            output=planned.output,
+            credits_planned=planned.credits,
+            pair=job.pair,
+            take=job.take,
+            image=job.image,
+            video=job.video,
+            attempts=record.attempts if record else 0,
+            credits_spent=record.credits_spent if record else 0,
+            error=record.error if record else None,
+        )
+    if record is None:
+        return None
+    if planned.action is Action.DOWNLOAD and record.state is JobState.DOWNLOADED:
+        return moved(record, JobState.COMPLETED, output=planned.output)
+    if planned.follows and record.output != planned.output:
+        return replace(record, output=planned.output)
+    return None

@@ -1,0 +1,251 @@
+"""Submitting, the acting part: slot, intent, one POST, answer; each committed before the next."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from kling_batch.errors import ExitCode
+from kling_batch.execution.batch import Batch
+from kling_batch.execution.budget import Limits, committed, refusal
+from kling_batch.execution.submission import (
+    NOT_SENT_TRIES,
+    UNKNOWN_IN_A_ROW,
+    Settlement,
+    Stop,
+    intent,
+    settle,
+)
+from kling_batch.execution.workers import Workers
+from kling_batch.planning.plan import PlannedJob
+from kling_batch.service.client import Service
+from kling_batch.service.outcomes import SubmissionOutcome, Verdict
+from kling_batch.state.records import JobState, Record
+from kling_batch.state.store import Attempt, Happening, StateNotWritten
+
+TURN_SECONDS = 0.5
+
+
+class Submitter:
+    """The queue of jobs to buy, and the one submission that may be under way."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        service: Service,
+        workers: Workers,
+        jobs: Iterable[PlannedJob],
+        *,
+        limits: Limits,
+        per_hour: int,
+        on_accepted: Callable[[Record], None],
+        on_unknown: Callable[[Record, Attempt], None],
+    ) -> None:
+        self._batch = batch
+        self._service = service
+        self._workers = workers
+        self._limits = limits
+        self._per_hour = per_hour
+        self._on_accepted = on_accepted
+        self._on_unknown = on_unknown
+        self.waiting = deque(jobs)
+        self.sending = False
+        self.not_before = 0.0
+        self.accepted = 0
+        self._not_sent = 0
+        self._unknown_in_a_row = 0
+        # Kept as a running sum: adding up all records for each submission would be quadratic.
+        self._spent_by = {record.id: record.committed for record in batch.records.values()}
+        self._spent = committed(batch.records.values())
+
+    def count(self, record: Record) -> None:
+        """Keep the sum of what is spent in step with a record that changed."""
+        self._spent += record.committed - self._spent_by.get(record.id, 0)
+        self._spent_by[record.id] = record.committed
+
+    @property
+    def spent(self) -> int:
+        """Credits charged, in flight or perhaps charged, less refunds."""
+        return self._spent
+
+    def ready_at(self) -> float | None:
+        """The steady time of the next submission; None when none can follow from here."""
+        if not self.waiting or self.sending or self._batch.stop:
+            return None
+        return self.not_before
+
+    def submit(self) -> None:
+        """Make the next submission, if limits, ledger and other runs allow it now."""
+        batch, planned = self._batch, self.waiting[0]
+        balance = batch.ledger.balance()
+        no = refusal(
+            planned.credits, self._spent, balance.credits if balance else None, self._limits
+        )
+        if no:
+            batch.halt(Stop(ExitCode.BUDGET, no, "raise the budget, then go on"))
+            return
+        now = batch.clock.steady()
+        if not batch.ledger.begin_turn():
+            self.not_before = now + TURN_SECONDS
+            return
+        try:
+            wait = batch.ledger.take_slot(self._per_hour)
+            if wait > 0:
+                self._wait(wait, "the hourly limit")
+                batch.ledger.end_turn()
+                return
+            self._send(self.waiting.popleft())
+        except BaseException:
+            batch.ledger.end_turn()
+            raise
+
+    def _wait(self, seconds: float, reason: str) -> None:
+        self.not_before = self._batch.clock.steady() + seconds
+        until = self._batch.clock.now() + seconds
+        self._batch.tell("waiting", seconds=round(seconds, 1), until=until, reason=reason)
+
+    def _send(self, planned: PlannedJob) -> None:
+        batch = self._batch
+        now = batch.clock.now()
+        balance = batch.ledger.balance()
+        attempt = Attempt(
+            id=uuid.uuid4().hex,
+            job=planned.id,
+            fingerprint=planned.fingerprint,
+            sent_at=now,
+            balance_before=balance.credits if balance else None,
+        )
+        record = intent(batch.records[planned.id], attempt, planned.request, planned.credits)
+        record = replace(record, output=planned.output)
+        batch.intend(record, attempt, Happening(now, "submitting", planned.id))
+        self.count(record)
+        self.sending = True
+        self._workers.start(
+            lambda: self._service.submit(planned.request),
+            lambda outcome: self._answered(planned, attempt, outcome),
+        )
+
+    def _answered(self, planned: PlannedJob, attempt: Attempt, outcome: SubmissionOutcome) -> None:
+        batch = self._batch
+        record = batch.records[planned.id]
+        taken = {**batch.owners}
+        if outcome.receipt is not None:
+            others = batch.ledger.owners()
+            taken.update({one: others[one] for one in outcome.receipt.job_ids if one in others})
+        settlement = settle(record, attempt, outcome, batch.clock.now(), taken, batch.records)
+        try:
+            batch.settle(settlement)
+        except StateNotWritten as error:
+            raise _rescued(batch, settlement, error) from error
+        finally:
+            batch.ledger.end_turn()
+            self.sending = False
+        for one in settlement.records:
+            self.count(one)
+        if outcome.receipt and outcome.receipt.credits_remaining is not None:
+            batch.ledger.saw_balance(outcome.receipt.credits_remaining)
+        self._follow_up(planned, outcome, settlement)
+
+    def _follow_up(
+        self, planned: PlannedJob, outcome: SubmissionOutcome, settlement: Settlement
+    ) -> None:
+        """What the committed answer means for the queue."""
+        record = settlement.records[0]
+        if settlement.again:
+            self.waiting.appendleft(planned)
+        if settlement.stop is not None:
+            self._batch.halt(self._with_shortfall(settlement.stop))
+        if record.state is JobState.SUBMITTED:
+            self.accepted += 1
+            self._unknown_in_a_row = self._not_sent = 0
+            if len(settlement.records) == 1:  # with more jobs, whose charge it is is not told
+                self._batch.compare_charge(record, None)
+            for one in settlement.records:
+                self._on_accepted(one)
+        elif record.state is JobState.UNKNOWN:
+            self._unknown_in_a_row += 1
+            self._on_unknown(record, settlement.attempt)
+            self._stop_after_unknowns()
+        elif outcome.verdict is Verdict.RATE_LIMITED:
+            wait = self._batch.ledger.refused(outcome.retry_after, self._per_hour)
+            self._wait(wait, "the service's rate limit")
+        elif outcome.verdict is Verdict.NOT_SENT:
+            self._back_off(outcome.reason)
+
+    def _stop_after_unknowns(self) -> None:
+        if self._unknown_in_a_row >= UNKNOWN_IN_A_ROW:
+            self._batch.halt(
+                Stop(
+                    ExitCode.OUTCOME_UNKNOWN,
+                    f"{self._unknown_in_a_row} submissions in a row had no clear outcome",
+                    "the service seems unwell; look at each, then go on",
+                )
+            )
+
+    def _back_off(self, reason: str) -> None:
+        self._not_sent += 1
+        if self._not_sent >= NOT_SENT_TRIES:
+            self._batch.halt(
+                Stop(
+                    ExitCode.STOPPED,
+                    f"the service can't be reached: {reason}",
+                    "check the network and ULAZAI_BASE_URL; nothing was sent",
+                )
+            )
+            return
+        self._wait(2.0 ** (self._not_sent - 1), f"the service can't be reached ({reason})")
+
+    def _with_shortfall(self, stop: Stop) -> Stop:
+        if stop.code is not ExitCode.BUDGET:
+            return stop
+        needed = sum(planned.credits for planned in self.waiting)
+        balance = self._batch.ledger.balance()
+        text = f"the {len(self.waiting)} jobs left need {needed} credits"
+        if balance is not None:
+            text += (
+                f", {max(needed - balance.credits, 0)} more than the {balance.credits} last seen"
+            )
+        return replace(stop, message=f"{stop.message}; {text}")
+
+
+def _rescued(batch: Batch, settlement: Settlement, error: StateNotWritten) -> StateNotWritten:
+    """Save what was answered outside of the state, and say where: it was paid for."""
+    record = settlement.records[0]
+    ids = ", ".join(settlement.attempt.job_ids) or "none"
+    note = {
+        "state": str(batch.store.path),
+        "job": record.id,
+        "attempt": settlement.attempt.id,
+        "job_ids": settlement.attempt.job_ids,
+        "verdict": settlement.attempt.verdict,
+        "raw": settlement.attempt.raw,
+    }
+    where = _save_elsewhere(json.dumps(note).encode(), batch.store.path)
+    error.message = f"{error.message}; {record.id} was answered with job {ids}{where}"
+    if settlement.attempt.job_ids:
+        error.hint = (
+            "make room, then: kling-batch resolve MANIFEST"
+            f" {record.id} --job-id {settlement.attempt.job_ids[0]}"
+        )
+    return error
+
+
+def _save_elsewhere(data: bytes, state: Path) -> str:
+    name = f"{state.stem}.rescued-{uuid.uuid4().hex[:8]}.json"
+    for folder in (state.parent, Path(tempfile.gettempdir()), Path.home()):
+        try:
+            handle = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            continue  # the next folder may have room; the ids are printed in any case
+        return f" (saved in {folder / name})"
+    return ""

@@ -1,0 +1,88 @@
+"""When submissions can go and when a batch will be done, under the hourly limit. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kling_batch.service.ledger import HOUR
+
+# The service says "one to a few minutes a job" (api/CONTRACT.md); used until this state has
+# measured its own.
+TYPICAL_SECONDS = 90.0
+SUBMIT_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """Submissions that go together: how many, and when (seconds since the epoch)."""
+
+    jobs: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    """Times are seconds since the epoch; None where nothing is to be submitted or awaited."""
+
+    submissions_per_hour: int
+    first: float | None
+    last: float | None
+    finished_by: float | None
+    waves: tuple[Wave, ...] = ()
+
+
+def make_timetable(
+    *,
+    submissions: int,
+    in_flight: int,
+    now: float,
+    per_hour: int,
+    max_in_flight: int,
+    ages: Sequence[float] = (),
+    blocked_for: float = 0.0,
+    typical_seconds: float = TYPICAL_SECONDS,
+) -> Timetable:
+    """The times at which the submissions go, and the end of the last job.
+
+    `ages` are the seconds since each submission that the account's limit still counts. A
+    submission may go when fewer than `per_hour` lie within the hour before it, and when one
+    of the `max_in_flight` places is free.
+    """
+    if not submissions:
+        finished = now + typical_seconds if in_flight else None
+        return Timetable(per_hour, None, None, finished)
+    counted = sorted(now - age for age in ages)
+    places = sorted([now + typical_seconds] * min(in_flight, max_in_flight))
+    times: list[float] = []
+    earliest = now + blocked_for
+    for _ in range(submissions):
+        at = earliest
+        if len(counted) >= per_hour:
+            at = max(at, counted[len(counted) - per_hour] + HOUR)
+        if len(places) >= max_in_flight:
+            at = max(at, places[len(places) - max_in_flight])
+        times.append(at)
+        counted.append(at)
+        places.append(at + typical_seconds)
+        earliest = at
+    return Timetable(
+        per_hour,
+        times[0],
+        times[-1],
+        times[-1] + typical_seconds + SUBMIT_SECONDS,
+        _waves(times, typical_seconds),
+    )
+
+
+def _waves(times: Sequence[float], gap: float) -> tuple[Wave, ...]:
+    """Times that lie close together, as one wave each."""
+    waves: list[Wave] = []
+    previous = None
+    for at in times:
+        if previous is not None and at - previous <= 2 * gap:
+            waves[-1] = Wave(waves[-1].jobs + 1, waves[-1].at)
+        else:
+            waves.append(Wave(1, at))
+        previous = at
+    return tuple(waves)

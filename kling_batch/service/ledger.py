@@ -1,0 +1,208 @@
+"""The account's ledger: when it submitted, what balance was last seen, which jobs have an owner.
+
+One small SQLite file an account, shared by every manifest, process and restart of this user,
+so that the service's 24 submissions an hour hold over all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kling_batch.clock import Clock
+from kling_batch.errors import StateUnusable
+from kling_batch.files import PRIVATE, write_whole
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+HOUR = 3600.0
+# The service counts by its own clock and sees a POST later than it was sent.
+MARGIN = 2.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS submissions (wall REAL, era TEXT, steady REAL);
+CREATE TABLE IF NOT EXISTS blocks (wall REAL, era TEXT, steady REAL);
+CREATE TABLE IF NOT EXISTS balance (credits INTEGER NOT NULL, seen_at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS owned (job_id TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Credits of the account, and when they were seen (seconds since the epoch)."""
+
+    credits: int
+    seen_at: float
+
+
+def account_file(folder: Path, base_url: str, key: str) -> Path:
+    """Where this account's ledger lies: a salted hash of the key at that service names it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    salt_file = folder / "salt"
+    if not salt_file.exists():
+        write_whole(salt_file, secrets.token_bytes(32), PRIVATE)
+    digest = hashlib.blake2b(
+        f"{base_url}\n{key}".encode(), key=salt_file.read_bytes()[:64], digest_size=12
+    )
+    return folder / f"{digest.hexdigest()}.db"
+
+
+class Ledger:
+    """One account's ledger. Times are judged by steady time within an era, else by wall time."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self.path = path
+        self._clock = clock
+        self._turn: FileLock | None = None
+        try:
+            path.touch(PRIVATE)
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
+            self._db.executescript(
+                f"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; {_SCHEMA}"
+            )
+        except (OSError, sqlite3.Error) as error:
+            raise StateUnusable(
+                f"the account's ledger {path} can't be used: {error}",
+                "check its permissions; moved away, it is begun anew (the hourly limit with it)",
+            ) from error
+
+    def close(self) -> None:
+        """Leave no side files behind."""
+        self._db.close()
+
+    # -- the hourly limit ----------------------------------------------------------------------
+
+    def take_slot(self, per_hour: int) -> float:
+        """0 when a submission is taken down and may go; else the seconds to wait.
+
+        A slot that was taken is never given back: whether the service counted the
+        POST can't be known.
+        """
+        with self._exclusive():
+            wait = self._wait(per_hour)
+            if wait <= 0:
+                self._db.execute("INSERT INTO submissions VALUES (?, ?, ?)", self._stamp())
+                return 0.0
+            return wait
+
+    def ages(self) -> list[float]:
+        """Seconds since each submission of the last hour, the oldest first."""
+        return sorted(self._ages("submissions"), reverse=True)
+
+    def blocked_for(self) -> float:
+        """Seconds until the service's own word (a 429) allows the next submission."""
+        # A block is kept with the time of its end, so that its age is negative until then.
+        return max((-age for age in self._ages("blocks")), default=0.0)
+
+    def refused(self, retry_after: float | None, per_hour: int) -> float:
+        """Learn from a 429, whose slot others must have used up; returns the seconds to wait."""
+        with self._exclusive():
+            wait = retry_after
+            if wait is None:
+                ages = self._ages("submissions")[:-1]  # without the one that was refused just now
+                wait = HOUR - max(ages) if ages else HOUR / max(per_hour, 1)
+            wait = min(max(wait, 1.0), HOUR)
+            wall, era, steady = self._stamp()
+            self._db.execute("DELETE FROM blocks")
+            self._db.execute(
+                "INSERT INTO blocks VALUES (?, ?, ?)", (wall + wait, era, steady + wait)
+            )
+            return wait
+
+    def _wait(self, per_hour: int) -> float:
+        self._forget_old()
+        counted = self.ages()
+        wait = self.blocked_for()
+        if len(counted) >= per_hour:
+            wait = max(wait, HOUR + MARGIN - counted[len(counted) - per_hour])
+        return wait
+
+    def _forget_old(self) -> None:
+        """Drop what no longer counts, and re-date what lies in the future: a clock was set back."""
+        now = self._stamp()
+        kept = []
+        for row in self._db.execute("SELECT wall, era, steady FROM submissions ORDER BY rowid"):
+            age = self._age(row)
+            if age < HOUR + MARGIN:
+                kept.append(row if age >= 0 else now)
+        self._db.execute("DELETE FROM submissions")
+        self._db.executemany("INSERT INTO submissions VALUES (?, ?, ?)", kept)
+        blocks = list(self._db.execute("SELECT wall, era, steady FROM blocks"))
+        if any(not -HOUR <= self._age(row) <= 0 for row in blocks):
+            self._db.execute("DELETE FROM blocks")
+
+    def _ages(self, table: str) -> list[float]:
+        rows = self._db.execute(f"SELECT wall, era, steady FROM {table} ORDER BY rowid")  # noqa: S608
+        return [age for row in rows if (age := self._age(row)) < HOUR + MARGIN]
+
+    def _age(self, row: tuple[float, str, float]) -> float:
+        wall, era, steady = row
+        if era == self._clock.era:
+            return self._clock.steady() - steady
+        return self._clock.now() - wall
+
+    def _stamp(self) -> tuple[float, str, float]:
+        return self._clock.now(), self._clock.era, self._clock.steady()
+
+    # -- one submission after another ----------------------------------------------------------
+
+    def begin_turn(self) -> bool:
+        """Whether this process may submit now; False while another one is submitting."""
+        from filelock import FileLock, Timeout
+
+        if self._turn is None:
+            self._turn = FileLock(
+                self.path.with_name(f"{self.path.name}.lock"), timeout=0, mode=PRIVATE
+            )
+        try:
+            self._turn.acquire()
+        except Timeout:
+            return False
+        return True
+
+    def end_turn(self) -> None:
+        """The submission's answer is on record: another process may go."""
+        if self._turn is not None:
+            self._turn.release()
+
+    # -- balance and ownership -----------------------------------------------------------------
+
+    def balance(self) -> Balance | None:
+        """The balance last seen, or None when none was."""
+        row = self._db.execute("SELECT credits, seen_at FROM balance").fetchone()
+        return None if row is None else Balance(int(row[0]), float(row[1]))
+
+    def saw_balance(self, credits: int) -> None:
+        """Keep the balance that the service just told."""
+        with self._exclusive():
+            self._db.execute("DELETE FROM balance")
+            self._db.execute("INSERT INTO balance VALUES (?, ?)", (credits, self._clock.now()))
+
+    def own(self, job_ids: Iterable[str], state: Path) -> None:
+        """Note whose jobs these are, so that no other manifest adopts them."""
+        with self._exclusive():
+            self._db.executemany(
+                "INSERT OR IGNORE INTO owned VALUES (?, ?)",
+                [(one, str(state)) for one in job_ids],
+            )
+
+    def owners(self) -> dict[str, str]:
+        """Every job id with an owner, and the state file that has it."""
+        return dict(self._db.execute("SELECT job_id, state FROM owned"))
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
