@@ -38,11 +38,14 @@ from kling_batch.execution.download import Target
 from kling_batch.execution.receipt import Provenance
 from kling_batch.execution.runner import CanaryReport, Result, Runner, RunSettings
 from kling_batch.manifest.problems import clean
+from kling_batch.execution.workers import Workers
 from kling_batch.planning.plan import Action, Plan, Wishes
 from kling_batch.service.ledger import Ledger
 from kling_batch.state.opening import writing
 from kling_batch.state.records import JobState, Record
 from kling_batch.state.store import Store
+
+WORKERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +221,7 @@ def _build(
         ),
         ledger=ledger,
         clock=clock,
+        workers=Workers(WORKERS),
         fetcher=MediaFetcher(private_addresses=address.on_loopback, proxies=proxies),
         target=Target(manifest.directory, provenance, manifest.pricing.credits_per_second),
         settings=RunSettings(

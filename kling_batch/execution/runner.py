@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -17,7 +16,7 @@ from kling_batch.execution.reconciler import Reconciler
 from kling_batch.execution.reconciliation import Evidence
 from kling_batch.execution.submission import Stop
 from kling_batch.execution.submitter import Submitter
-from kling_batch.execution.workers import Arrival, Workers
+from kling_batch.execution.workers import Workers
 from kling_batch.planning.plan import Action, Plan, PlannedJob
 from kling_batch.planning.timetable import TYPICAL_SECONDS
 from kling_batch.service.client import Service
@@ -26,7 +25,6 @@ from kling_batch.state.records import JobState, Record, moved
 from kling_batch.state.store import Happening, Store
 
 IDLE_SECONDS = 3600.0
-WORKERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +75,7 @@ class Runner:
         service: Service,
         ledger: Ledger,
         clock: Clock,
+        workers: Workers,
         fetcher: Fetcher,
         target: Target,
         settings: RunSettings,
@@ -92,8 +91,7 @@ class Runner:
         self._canaried = False
         self._interrupted = False
         self._timed_out = False
-        self._arrivals: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
-        workers = Workers(WORKERS, self._arrivals)
+        self._arrivals = workers.arrivals
         self._batch = batch = Batch(store, ledger, clock, observer, records)
         self._submitter = Submitter(
             batch,

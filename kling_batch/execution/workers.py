@@ -13,15 +13,15 @@ Arrival = Callable[[], None]
 
 
 class Workers:
-    """At most `count` daemon threads, begun as they are needed.
+    """At most `count` daemon threads, begun as they are needed; with 0, calls are made at once.
 
     They are daemons so that a run that must end does not wait for the network: whatever
     they would still have brought is asked for anew by the next run.
     """
 
-    def __init__(self, count: int, arrivals: queue.SimpleQueue[Arrival]) -> None:
+    def __init__(self, count: int) -> None:
+        self.arrivals: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
         self._count = count
-        self._arrivals = arrivals
         self._calls: queue.SimpleQueue[Callable[[], Arrival]] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._busy = 0
@@ -29,6 +29,9 @@ class Workers:
     def start(self, call: Callable[[], T], then: Callable[[T], None]) -> None:
         """Run `call` in a worker; its result, or what it raised, arrives in the scheduler."""
         self._busy += 1
+        if not self._count:
+            self.arrivals.put(self._arrival(call, then))
+            return
         if self._busy > len(self._threads) < self._count:
             thread = threading.Thread(target=self._work, daemon=True)
             self._threads.append(thread)
@@ -53,4 +56,4 @@ class Workers:
 
     def _work(self) -> None:
         while True:
-            self._arrivals.put(self._calls.get()())
+            self.arrivals.put(self._calls.get()())

@@ -1,0 +1,1 @@
+"""What the tests share: a clock that is moved by hand, and a batch on the simulator in process."""
