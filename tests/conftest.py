@@ -1,10 +1,9 @@
-"""Tests fail closed: no socket but loopback, no key, no long sleep, no home folder but their own."""
+"""Tests fail closed: no socket but loopback, no key, no long sleep, no home but their own."""
 
 from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,7 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def closed_in(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
+def closed_in(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path_factory.mktemp("home")
     for name in ("ULAZAI_API_KEY", "ULAZAI_BASE_URL", "KLING_BATCH_PROXY", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
@@ -33,7 +30,6 @@ def closed_in(
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
     monkeypatch.setattr(time, "sleep", short)
-    yield
 
 
 @pytest.fixture

@@ -12,33 +12,33 @@ from kling_batch.manifest.schema import schema_text
 MANIFEST, SCHEMA = "manifest.yaml", "manifest.v1.schema.json"
 IGNORED = (".kling-batch/", "outputs/", ".env")
 
-_STARTER = f"""\
-# yaml-language-server: $schema={SCHEMA}
+_STARTER = """\
+# yaml-language-server: $schema=manifest.v1.schema.json
 version: 1
-name: {{name}}
+name: NAME
 
 # What all jobs share; any of it can be set on a single pair instead.
 defaults:
   quality_mode: 720p            # 720p: 12 credits a second, 1080p: 20
   character_orientation: video  # follow the clip (to 30 s), or the image (to 10 s)
   duration_seconds: 5           # 3 to 30, and what the price is computed from
-  prompt: "{{{{ image.label }}}} performs {{{{ video.label }}}}. No distortion."
+  prompt: "{{ image.label }} performs {{ video.label }}. No distortion."
 
 # Who moves: public URLs of a JPEG, PNG or WebP.
 images:
   knight:
     url: https://cdn.example.com/knight.png
-    vars: {{label: an armoured knight}}
+    vars: {label: an armoured knight}
 
 # How: public URLs of an MP4, MOV or MKV of 3 to 30 seconds.
 videos:
   waltz:
     url: https://cdn.example.com/waltz.mp4
-    vars: {{label: a slow waltz}}
+    vars: {label: a slow waltz}
 
 # The jobs. This one's id, and its file's name, is knight--waltz.
 pairs:
-  - {{image: knight, video: waltz}}
+  - {image: knight, video: waltz}
 """
 
 
@@ -49,7 +49,7 @@ def command(directory: str) -> ExitCode:
         folder.mkdir(parents=True, exist_ok=True)
         name = folder.resolve().name
         usable = bool(name) and all(c.isascii() and (c.isalnum() or c in "._-") for c in name)
-        starter = _STARTER.format(name=name if usable and name[0].isalnum() else "my-batch")
+        starter = _STARTER.replace("NAME", name if usable and name[0].isalnum() else "my-batch")
         _write_new(folder / MANIFEST, starter)
         if not (folder / SCHEMA).exists():
             _write_new(folder / SCHEMA, schema_text("manifest"))

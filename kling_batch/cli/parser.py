@@ -159,30 +159,27 @@ def _running(parser: argparse.ArgumentParser) -> None:
     _base_url(parser)
 
 
-def _whole(least: int):  # type: ignore[no-untyped-def]  # an argparse type, named for its errors
+def _whole(least: int) -> Callable[[str], int]:
     def number(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise ValueError
-        return value
+        if not text.isascii() or not text.isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
+        return int(text)
 
-    number.__name__ = f"whole number from {least} on"
     return number
+
+
+def _not_negative(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on")
+    return value
 
 
 def _positive(text: str) -> float:
     value = _not_negative(text)
     if value == 0:
-        raise ValueError
+        raise argparse.ArgumentTypeError("0 is too small")
     return value
-
-
-def _not_negative(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise ValueError
-    return value
-
-
-_positive.__name__ = "number above 0"
-_not_negative.__name__ = "number from 0 on"

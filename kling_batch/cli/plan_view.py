@@ -64,7 +64,7 @@ def summary(plan: Plan, workspace: Workspace) -> str:
         text += f": {plan.credits:,} credits (about {usd})"
     elif not plan.anything_to_do:
         text += ": nothing to buy"
-    if plan.timetable.finished_by is not None:
+    if plan.timetable.finished_by is not None and not workspace.simulated:
         end = clock_time(plan.timetable.finished_by, workspace.clock.now())
         text += f", done by about {end}"
     return text

@@ -37,8 +37,8 @@ from kling_batch.execution.budget import limits_of
 from kling_batch.execution.download import Target
 from kling_batch.execution.receipt import Provenance
 from kling_batch.execution.runner import CanaryReport, Result, Runner, RunSettings
-from kling_batch.manifest.problems import clean
 from kling_batch.execution.workers import Workers
+from kling_batch.manifest.problems import clean
 from kling_batch.planning.plan import Action, Plan, Wishes
 from kling_batch.service.ledger import Ledger
 from kling_batch.state.opening import writing
@@ -177,7 +177,7 @@ def _nothing_to_do(
         say(f"To try it again: {this_command('retry', str(workspace.manifest.source))}")
     elif not manner.quiet:
         say("All is done; nothing was bought.")
-        say(f"The videos are in {workspace.output_directory}")
+        say(f"The videos are in {workspace.output_directory}/")
     return code
 
 
@@ -312,7 +312,7 @@ def _conclude(
             )
         )
         if JobState.DOWNLOADED in states:
-            say(f"The videos are in {workspace.output_directory}")
+            say(f"The videos are in {workspace.output_directory}/")
     if result.stop is not None:
         say(f"stopped: {clean(result.stop.message)}")
         if result.stop.hint:

@@ -1,4 +1,4 @@
-"""A whole batch in process: manifest text, simulator, state and runner, on a clock moved by hand."""
+"""A whole batch in process: manifest, simulator, state and runner, on a clock moved by hand."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-
-from support.clock import FakeClock
 
 from kling_batch.execution.budget import limits_of
 from kling_batch.execution.download import Target
@@ -29,11 +27,12 @@ from kling_batch.simulator.faults import FaultScript
 from kling_batch.state.opening import Identity, reading, state_path, writing
 from kling_batch.state.records import Record
 from kling_batch.state.store import Happening
+from support.clock import FakeClock
 
 HEAD = """\
 version: 1
 name: batch
-defaults: {quality_mode: 720p, duration_seconds: 5, prompt: "{{ image.name }} dances {{ video.name }}"}
+defaults: {quality_mode: 720p, duration_seconds: 5, prompt: "{{ image.name }}, {{ video.name }}"}
 images: {knight: "https://cdn.example.com/knight.png"}
 videos: {waltz: "https://cdn.example.com/waltz.mp4"}
 """
@@ -66,7 +65,7 @@ class SimulatedHost:
 
 
 class Bench:
-    """One folder with one manifest, against one simulator. Runs follow each other like processes."""
+    """One folder with one manifest and one simulator. Runs follow each other like processes."""
 
     def __init__(
         self,
