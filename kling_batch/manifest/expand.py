@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kling_batch.manifest.inputs import NO_VARIABLES, Input, Inputs, Kind, Variables
+from kling_batch.manifest.nearest import nearest
 from kling_batch.manifest.problems import Finding, Path, finding
 from kling_batch.manifest.urls import safe
 
@@ -174,7 +175,9 @@ def _cell(
 
 
 def axis_part(value: Any) -> str:
-    """An axis value as a part of an id: ``true``, ``2.5``, ``light-rain``."""
+    """An axis value as a part of an id: ``true``, ``minus2.5``, ``light-rain``."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value < 0:
+        return f"minus{safe(str(-value))}"
     return safe(written(value))
 
 
@@ -190,19 +193,17 @@ def _same(one: Any, other: Any) -> bool:
 def _exclude_fault(
     key: str, value: Any, known: Mapping[str, list[Any]], path: Path
 ) -> Finding | None:
-    from difflib import get_close_matches
-
     if key not in known:
-        near = get_close_matches(key, known, 1, 0.6)
+        near = nearest(key, known)
         allowed = ", ".join(f"`{name}`" for name in known)
-        hint = f"did you mean `{near[0]}`?" if near else f"this block has: {allowed}"
+        hint = f"did you mean `{near}`?" if near else f"this block has: {allowed}"
         return finding((*path, key), f"this block has no axis `{key[:60]}`", hint=hint, on_key=True)
     if any(_same(value, other) for other in known[key]):
         return None
     words = [written(other) for other in known[key]]
-    near = get_close_matches(written(value), words, 1, 0.5)
+    near = nearest(written(value), words, 0.5)
     shown = ", ".join(f"`{word[:60]}`" for word in words[:8])
-    hint = f"did you mean `{near[0]}`?" if near else f"`{key}` has: {shown}"
+    hint = f"did you mean `{near}`?" if near else f"`{key}` has: {shown}"
     return finding((*path, key), f"`{written(value)[:60]}` excludes nothing here", hint=hint)
 
 

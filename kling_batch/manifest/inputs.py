@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kling_batch.manifest import urls
+from kling_batch.manifest.nearest import nearest
 from kling_batch.manifest.problems import Finding, Path, finding
 
 Kind = Literal["image", "video"]
@@ -88,12 +89,10 @@ class Inputs:
         return None
 
     def _unknown(self, kind: Kind, reference: str, named: Mapping[str, Any]) -> tuple[str, str]:
-        from difflib import get_close_matches
-
         said = f"there is no {kind} `{reference[:60]}` below `{kind}s`"
-        near = get_close_matches(reference, named, 1, 0.6)
+        near = nearest(reference, named)
         if near:
-            return said, f"did you mean `{near[0]}`?"
+            return said, f"did you mean `{near}`?"
         other = self.videos if kind == "image" else self.images
         if reference in other:
             return said, f"it is one of the {'videos' if kind == 'image' else 'images'}"

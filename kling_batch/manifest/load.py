@@ -23,6 +23,11 @@ from kling_batch.manifest.shape import Explainer, Shape, inspect
 from kling_batch.model import Budget, Manifest, Pricing, QualityMode, ServiceSettings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
+_KEY_SAID = "this looks like an API key: a manifest is shared, so it must not hold one"
+_KEY_HINT = (
+    "put it into the variable ULAZAI_API_KEY, or a .env file beside the manifest; "
+    "revoke it if it was ever committed"
+)
 _RESERVED_NAME = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|\Z)", re.IGNORECASE)
 
 
@@ -237,6 +242,7 @@ class _Loading:
         rows = read_rows(data, file, path, frozenset(schema["properties"]) - {"vars"})
         self.tables[file] = Source(file, data, rows.lines, rows.columns, path)
         self.findings += rows.findings
+        self.findings += _keys_in_text(data, path, file)
         yield from expansion.pairs(self._shaped(rows.pairs, path, file, checks), path, file)
 
     def _shaped(
@@ -304,19 +310,20 @@ def _keys(value: Any, data: bytes) -> Iterator[Finding]:
     """Anything that looks like an API key, in a value or a comment."""
     if b"ulazai_live_" not in data:
         return
-    said = "this looks like an API key: a manifest is shared, so it must not hold one"
-    hint = (
-        "put it into the variable ULAZAI_API_KEY, or a .env file beside the manifest; "
-        "revoke it if it was ever committed"
-    )
     found = list(_paths_of_keys(value, ()))
-    yield from (finding(path, said, hint=hint) for path in found)
+    yield from (finding(path, _KEY_SAID, hint=_KEY_HINT) for path in found)
     if not found:
-        for number, line in enumerate(data.decode("utf-8").split("\n"), 1):
-            hit = KEY.search(line)
-            if hit:
-                place = Place(number, hit.start() + 1, 1)
-                yield Finding((), (said,), hint, place=place)
+        yield from _keys_in_text(data, (), "")
+
+
+def _keys_in_text(data: bytes, path: Way, file: str) -> Iterator[Finding]:
+    if b"ulazai_live_" not in data:
+        return
+    for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), 1):
+        hit = KEY.search(line)
+        if hit:
+            place = Place(number, hit.start() + 1)
+            yield Finding(path, (_KEY_SAID,), _KEY_HINT, file=file, place=place)
 
 
 def _paths_of_keys(value: Any, path: Way) -> Iterator[Way]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -13,6 +12,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 from jinja2.visitor import NodeTransformer
 
+from kling_batch.manifest.nearest import nearest
 from kling_batch.manifest.prompt import MAX_NESTING, MAX_VALUE, NAMES, Meter, TemplateFault
 
 _ALLOWED: tuple[type[nodes.Node], ...] = (
@@ -77,6 +77,8 @@ def _check(node: nodes.Node, depth: int) -> None:
             "they have {{ … }}, filters, if, for and set",
             row=node.lineno,
         )
+    if isinstance(node, nodes.Name) and node.name in ("self", "super"):
+        raise unknown(missing, node.name)
     if isinstance(node, nodes.Call):
         _check_call(node)
     if isinstance(node, nodes.For) and node.recursive:
@@ -97,12 +99,20 @@ def _check_call(node: nodes.Call) -> None:
 
 
 class _Metered(NodeTransformer):
-    """Counts every loop's rounds, and bounds ``~`` as the interceptors bound ``+`` and ``*``."""
+    """Counts every loop's rounds, bounds ``~`` as ``+`` is bounded, keeps lists flat."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 - jinja's visitor names
         self.generic_visit(node)
         node.iter = _filter(node.iter, "_rounds")
         return node
+
+    def visit_List(self, node: nodes.List) -> nodes.Node:  # noqa: N802 - jinja's visitor names
+        self.generic_visit(node)
+        return _filter(node, "_flat")
+
+    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802 - jinja's visitor names
+        self.generic_visit(node)
+        return _filter(node, "_flat") if node.ctx == "load" else node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 - jinja's visitor names
         self.generic_visit(node)
@@ -114,9 +124,9 @@ def _filter(node: Any, name: str) -> nodes.Filter:
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, 1, 0.6)
+    near = nearest(name, known)
     there = f"there are: {', '.join(f'`{k}`' for k in known)}" if known else "there are none"
-    return f"did you mean `{near[0]}`? {there}" if near else there
+    return f"did you mean `{near}`? {there}" if near else there
 
 
 class _Missing(StrictUndefined):
@@ -163,7 +173,11 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def __init__(self, meter: Meter) -> None:
         super().__init__(
-            undefined=_Missing, autoescape=False, optimized=False, keep_trailing_newline=True
+            undefined=_Missing,
+            autoescape=False,
+            optimized=False,
+            keep_trailing_newline=True,
+            finalize=_written,
         )
         self.meter = meter
 
@@ -209,6 +223,7 @@ def environment(meter: Meter) -> ImmutableSandboxedEnvironment:
     made.globals = {"range": _range}
     made.filters = {name: _metered(meter, function) for name, function in _FILTERS.items()}
     made.filters["_rounds"] = meter.rounds
+    made.filters["_flat"] = _metered(meter, _flat)
     made.filters["_concat"] = _metered(meter, _concat)
     made.filters["default"] = made.filters["d"] = stock.do_default
     return made
@@ -231,6 +246,20 @@ def _range(*bounds: int) -> range:
     if len(made) > _MAX_RANGE:
         raise TemplateFault(f"`range` gives at most {_MAX_RANGE:,} numbers")
     return made
+
+
+def _written(value: Any) -> Any:
+    # A mapping, a function or `loop` would show Python's insides, addresses included.
+    if isinstance(value, (str, int, float, Undefined)):
+        return value
+    raise TemplateFault("only texts and numbers can be written out", "`| join` makes a list a text")
+
+
+def _flat(items: Sequence[Any]) -> Sequence[Any]:
+    # Lists of lists share their parts: sixty of them would be written out as 4 to the 60th.
+    if any(not isinstance(item, (str, int, float, Undefined)) for item in items):
+        raise TemplateFault("a list in a template holds texts and numbers only")
+    return items
 
 
 def _concat(parts: list[Any]) -> str:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
+from kling_batch.manifest.nearest import nearest
 from kling_batch.manifest.problems import Finding, Path, finding
 from kling_batch.manifest.schema import Checks, Schema
 
@@ -202,7 +202,7 @@ def _unknown_said(key: str, known: list[str], path: Path) -> tuple[str, str, boo
             "put it into the variable ULAZAI_API_KEY, or a .env file beside the manifest"
         ), True  # fmt: skip
     said = f"unknown key `{key[:60]}`"
-    near = get_close_matches(key, known, 1, 0.6) or get_close_matches(key.lower(), known, 1, 0.6)
+    near = nearest(key, known)
     if path and path[-1] == "with":
         if key in ("prompt", "takes"):
             return (
@@ -213,7 +213,7 @@ def _unknown_said(key: str, known: list[str], path: Path) -> tuple[str, str, boo
         if not near:
             return said, f"an axis is one of {_list(known)} or `vars.NAME`", False
     if near:
-        return said, f"did you mean `{near[0]}`?", False
+        return said, f"did you mean `{near}`?", False
     if not path and key in _STAND_INS:
         return said, "a setting for all jobs stands below `defaults:`", False
     return said, f"allowed here: {_list(known)}", False
@@ -317,8 +317,8 @@ def _type_hint(error: ValidationError, path: Path) -> str:
     if value is None:
         return "nothing stands after the colon: give a value or remove the key"
     if error.validator == "enum":
-        near = get_close_matches(str(value), [str(item) for item in limit], 1, 0.5)
-        return f"did you mean `{near[0]}`?" if near else ""
+        near = nearest(str(value), [str(item) for item in limit], 0.5)
+        return f"did you mean `{near}`?" if near else ""
     if limit in ("integer", "number") and isinstance(value, str):
         bare = value.strip().rstrip("s").strip()
         return f"write {bare} without quotes or unit" if bare.replace(".", "", 1).isdigit() else ""

@@ -72,20 +72,22 @@ def _host_fault(authority: str, private: bool) -> tuple[str, str] | None:
         return None if private and _is_v6(host[1:-1]) else _address_fault(host[1:-1])
     if not host.isascii() or not _HOST.match(host):
         return "the URL's host is not a plain host name", "write it in ASCII (`xn--…` if need be)"
-    return None if private else _name_fault(host)
+    return _name_fault(host, private)
 
 
-def _name_fault(host: str) -> tuple[str, str] | None:
+def _name_fault(host: str, private: bool) -> tuple[str, str] | None:
     name = host.rstrip(".").lower()
     parts = name.split(".")
     if _NUMBER.match(parts[-1]):
-        return _number_fault(parts, host)
+        return _number_fault(parts, host, private)
+    if private:
+        return None
     if name == "localhost" or name.endswith(_LOCAL_NAMES) or len(parts) == 1:
         return f"`{host}` is not a public host", PUBLIC_HINT
     return None
 
 
-def _number_fault(parts: list[str], host: str) -> tuple[str, str] | None:
+def _number_fault(parts: list[str], host: str, private: bool) -> tuple[str, str] | None:
     """IPv4 as every resolver reads it: 127.1, 2130706433, 0x7f.0.0.1, 0177.0.0.1."""
     if len(parts) > 4 or not all(_NUMBER.match(part) for part in parts):
         return f"`{host}` is neither a host name nor an address", PUBLIC_HINT
@@ -99,7 +101,7 @@ def _number_fault(parts: list[str], host: str) -> tuple[str, str] | None:
     address = last
     for place, number in enumerate(front):
         address |= number << (24 - 8 * place)
-    return _address_fault(address)
+    return None if private else _address_fault(address)
 
 
 def _number(text: str) -> int:
