@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -14,20 +14,18 @@ from typing import Any
 from kling_batch.manifest.document import MAX_BYTES, Document, Unreadable, events, read
 from kling_batch.manifest.expand import MAX_JOBS, Cell, Expansion
 from kling_batch.manifest.inputs import Inputs
-from kling_batch.manifest.jobs import DEFAULT_FILENAME, Assembly, twins
+from kling_batch.manifest.jobs import Assembly
+from kling_batch.manifest.outputs import DEFAULT_FILENAME
 from kling_batch.manifest.problems import Finding, ManifestInvalid, Place, finding
 from kling_batch.manifest.problems import Path as Way
 from kling_batch.manifest.schema import Checks, load_schema
-from kling_batch.manifest.settle import KEY, Source, settle
+from kling_batch.manifest.secrets import keys_in, keys_in_text
+from kling_batch.manifest.settle import Source, settle
 from kling_batch.manifest.shape import Explainer, Shape, inspect
+from kling_batch.manifest.twins import twins
 from kling_batch.model import Budget, Manifest, Pricing, QualityMode, ServiceSettings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
-_KEY_SAID = "this looks like an API key: a manifest is shared, so it must not hold one"
-_KEY_HINT = (
-    "put it into the variable ULAZAI_API_KEY, or a .env file beside the manifest; "
-    "revoke it if it was ever committed"
-)
 _RESERVED_NAME = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|\Z)", re.IGNORECASE)
 
 
@@ -101,6 +99,7 @@ class _Loading:
     findings: list[Finding] = field(default_factory=list)
 
     def manifest(self, text: bytes | None) -> Manifest:
+        self.main = Source(str(self.source), b"")  # what can't be read has a name all the same
         self.main = Source(str(self.source), self._bytes(text))
         document = self._document(self.main.data)
         self.main.starts = document.starts
@@ -109,7 +108,7 @@ class _Loading:
         shape = inspect(checks, document.value)
         told = {f.path for f in document.findings}
         self.findings += [f for f in shape.findings if f.path not in told]
-        self.findings += _keys(document.value, self.main.data)
+        self.findings += keys_in(document.value, self.main.data)
         value = shape.value
         name = self._name(value)
         directory, filename = self._output(value, name)
@@ -242,7 +241,7 @@ class _Loading:
         rows = read_rows(data, file, path, frozenset(schema["properties"]) - {"vars"})
         self.tables[file] = Source(file, data, rows.lines, rows.columns, path)
         self.findings += rows.findings
-        self.findings += _keys_in_text(data, path, file)
+        self.findings += keys_in_text(data, path, file)
         yield from expansion.pairs(self._shaped(rows.pairs, path, file, checks), path, file)
 
     def _shaped(
@@ -304,35 +303,3 @@ def _folder_fault(base: Path, given: str) -> str | None:
     if os.path.commonpath([root, os.path.realpath(base / given)]) != root:
         return "leads out of the manifest's folder through a link"
     return None
-
-
-def _keys(value: Any, data: bytes) -> Iterator[Finding]:
-    """Anything that looks like an API key, in a value or a comment."""
-    if b"ulazai_live_" not in data:
-        return
-    found = list(_paths_of_keys(value, ()))
-    yield from (finding(path, _KEY_SAID, hint=_KEY_HINT) for path in found)
-    if not found:
-        yield from _keys_in_text(data, (), "")
-
-
-def _keys_in_text(data: bytes, path: Way, file: str) -> Iterator[Finding]:
-    if b"ulazai_live_" not in data:
-        return
-    for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), 1):
-        hit = KEY.search(line)
-        if hit:
-            place = Place(number, hit.start() + 1)
-            yield Finding(path, (_KEY_SAID,), _KEY_HINT, file=file, place=place)
-
-
-def _paths_of_keys(value: Any, path: Way) -> Iterator[Way]:
-    if isinstance(value, str) and KEY.search(value):
-        yield path
-    parts: Iterable[tuple[str | int, Any]] = ()
-    if isinstance(value, dict):
-        parts = value.items()
-    elif isinstance(value, list):
-        parts = enumerate(value)
-    for key, part in parts:
-        yield from _paths_of_keys(part, (*path, key))
