@@ -6,8 +6,6 @@ like in memory is what Python has for it; places are found again for what is wro
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +22,8 @@ from yaml.events import (
 )
 
 from kling_batch.manifest.problems import Finding, Place, finding
+from kling_batch.manifest.scalars import STARTS, NotResolved, plain
+from kling_batch.manifest.syntax import syntax_finding
 
 Event = Any
 """A parsing event of PyYAML; its stubs leave out what each kind of event has."""
@@ -35,18 +35,6 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 40
 MAX_REPEATED = 2_000_000
 """How many values aliases and merges may add to what is written."""
-
-_WORDS: dict[str, bool | None] = {
-    "": None, "~": None, "null": None, "Null": None, "NULL": None,
-    "true": True, "True": True, "TRUE": True,
-    "false": False, "False": False, "FALSE": False,
-}  # fmt: skip
-_STARTS = frozenset("0123456789+-.~nNtTfF")
-_INTEGER = re.compile(r"[-+]?[0-9]+\Z")
-_BASED = re.compile(r"0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
-_NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z")
-_MAX_DIGITS = 18
 
 
 class Unreadable(Exception):
@@ -76,7 +64,7 @@ def read(data: bytes) -> Document:
     try:
         return _Reader(events(data)).document()
     except yaml.YAMLError as error:
-        raise Unreadable(_syntax(error, data)) from None
+        raise Unreadable(syntax_finding(error, data)) from None
 
 
 def events(data: Any) -> Callable[[], Event]:
@@ -86,41 +74,6 @@ def events(data: Any) -> Callable[[], Event]:
     except ImportError:  # PyYAML without libyaml: the same events, about ten times slower
         return yaml.SafeLoader(data).get_event
     return CParser(data).get_event
-
-
-class NotResolved(ValueError):
-    """A plain scalar that has no single meaning; args are what is wrong and the mend."""
-
-
-def plain(text: str) -> str | int | float | bool | None:
-    """What an unquoted scalar means in YAML 1.2. Raises NotResolved."""
-    if text in _WORDS:
-        return _WORDS[text]
-    if _INTEGER.match(text):
-        digits = text.lstrip("+-")
-        if len(digits) > 1 and digits[0] == "0":
-            raise NotResolved(
-                f"`{text[:40]}` starts with a zero: some readers take it for octal",
-                f"write `{digits.lstrip('0')[:40] or '0'}` for the number, "
-                f'or "{text[:40]}" in quotes for the text',
-            )
-        if len(digits) > _MAX_DIGITS:
-            raise NotResolved("this number has too many digits", "put it in quotes if it is text")
-        return int(text)
-    if _BASED.match(text):
-        if len(text) > _MAX_DIGITS:
-            raise NotResolved("this number has too many digits", "put it in quotes if it is text")
-        return int(text, 0)
-    if _NOT_FINITE.match(text):
-        raise NotResolved(f"`{text}` is not a usable number", "put it in quotes if it is text")
-    if _FLOAT.match(text):
-        number = float(text)
-        if not math.isfinite(number):
-            raise NotResolved(
-                f"`{text[:40]}` is too large a number", "put it in quotes if it is text"
-            )
-        return number
-    return text
 
 
 def place_of(event: Event) -> Place:
@@ -240,7 +193,7 @@ class _Reader:
 
     def _scalar(self, event: Event) -> Value:
         text: str = event.value
-        if (not text or text[0] in _STARTS) and event.implicit[0]:
+        if (not text or text[0] in STARTS) and event.implicit[0]:
             try:
                 value = plain(text)
             except NotResolved as error:
@@ -264,7 +217,7 @@ class _Reader:
         if event.tag is not None or event.anchor is not None:
             self._value(event, depth)
         text: str = event.value
-        if event.implicit[0] and (not text or text[0] in _STARTS):
+        if event.implicit[0] and (not text or text[0] in STARTS):
             self._check_key(text, event)
         elif event.implicit[0]:
             self._keys[text] = text
@@ -334,35 +287,3 @@ def _prefix(findings: list[Finding], start: int, key: str | int) -> None:
 
 def _at(said: Finding, event: Event) -> Finding:
     return Finding(said.path, said.said, said.hint, place=place_of(event))
-
-
-_SYNTAX_HINTS = {
-    "mapping values are not allowed": "a text with `: ` in it needs quotes",
-    "cannot start any token": "tabs can't indent; a text starting with @ or % needs quotes",
-    "did not find expected key": "check the indentation, and whether a text here needs quotes",
-    "did not find expected ',' or": "a comma or a bracket is missing, or a text needs quotes",
-    "could not find expected ':'": "a colon is missing, or a text over lines needs `>-`",
-    "unexpected end of stream": "a quote or a bracket is not closed",
-    "did not find expected <document start>": "check the indentation",
-    "unknown escape character": "in double quotes a backslash is written twice",
-}
-
-
-def _syntax(error: yaml.YAMLError, data: bytes) -> Finding:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    said = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
-    hint = next((hint for part, hint in _SYNTAX_HINTS.items() if part in said), "")
-    if mark is None:
-        return _unreadable_character(error, said, data)
-    place = Place(mark.line + 1, mark.column + 1)
-    return Finding((), (f"this is not YAML: {said}",), hint, place=place)
-
-
-def _unreadable_character(error: yaml.YAMLError, said: str, data: bytes) -> Finding:
-    # libyaml tells the byte, the pure reader the character; for ASCII before it they agree.
-    position = max(0, int(getattr(error, "position", 0) or 0))
-    before = data[:position]
-    line_start = before.rfind(b"\n") + 1
-    column = len(before[line_start:].decode("utf-8", "replace")) + 1
-    place = Place(before.count(b"\n") + 1, column)
-    return Finding((), (f"this is not YAML: {said}",), "remove that character", place=place)

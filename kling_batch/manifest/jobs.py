@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from kling_batch.manifest.expand import MAX_JOBS, Cell
 from kling_batch.manifest.inputs import Input, Variables
+from kling_batch.manifest.outputs import DEFAULT_FILENAME, RESERVED, output_fault
 from kling_batch.manifest.problems import Finding, Line, Path, finding, path_text
 from kling_batch.manifest.prompt import TemplateFault, Templates, is_template
 from kling_batch.model import DURATION_MAX_IMAGE, PROMPT_MAX, Job, JobRequest
 
 BUILT_IN = {"takes": 1, "character_orientation": "video"}
-DEFAULT_FILENAME = "{{ id }}.mp4"
 _ID_MAX = 128
 _MENDS = {
     "quality_mode": "add `quality_mode: 720p` (or 1080p) to `defaults`, or to each job",
     "duration_seconds": "add `duration_seconds: 5` (3 to 30) to `defaults`, or to each job",
     "prompt": "add `prompt:` to `defaults`, or to each job",
 }
-_RESERVED = re.compile(
-    r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)\Z", re.IGNORECASE
-)
-_UNSAFE_NAME = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"\\|?*\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
 
 
 @dataclass(slots=True)
@@ -99,7 +93,7 @@ class Assembly:
             self._bad_length(cell, len(prompt), job_id)
         if self.filename == DEFAULT_FILENAME:
             output = f"{job_id}.mp4"
-            if _RESERVED.match(job_id.partition(".")[0]):
+            if RESERVED.match(job_id.partition(".")[0]):
                 self._bad_output(cell, output, job_id)
         else:
             scope = scope or self._scope(cell, settings, duration, job_id, take)
@@ -265,77 +259,3 @@ def _named(path: Path, cell: Cell, own: bool) -> tuple[str | Line, ...]:
 
 def _input_scope(side: Input) -> dict[str, Any]:
     return {**side.variables, "name": side.name, "url": side.url}
-
-
-def output_fault(output: str) -> str | None:
-    """Why this is no safe file path below the output folder on any system, or None."""
-    if not output.endswith(".mp4"):
-        return "does not end in .mp4"
-    if len(output) > 240:
-        return "is longer than 240 characters"
-    if output.startswith(("/", "~")):
-        return "is not below the output folder"
-    for part in output.split("/"):
-        if part == "..":
-            return "leaves the output folder"
-        if part in ("", ".") or part == ".mp4":
-            return "has an empty part"
-        if _UNSAFE_NAME.search(part):
-            return "holds a character that file names can't have"
-        if part[-1] in ". " or part[0] == " ":
-            return "has a part that starts with a space, or ends in a space or a dot"
-        if _RESERVED.match(part.partition(".")[0].rstrip()):
-            return "has a part that is a reserved name on Windows"
-    return None
-
-
-def twins(assembly: Assembly) -> Iterator[Finding]:
-    """Jobs that share an id or a file, or differ in one only by the case of letters."""
-    jobs = assembly.jobs
-    if len({job.id.lower() for job in jobs}) < len(jobs):
-        yield from _shared(assembly, "id", [job.id.lower() for job in jobs])
-    elif assembly.filename != DEFAULT_FILENAME:
-        files = [unicodedata.normalize("NFC", job.output).casefold() for job in jobs]
-        yield from _shared(assembly, "file", files)
-        yield from _nested(assembly, files)
-
-
-def _shared(assembly: Assembly, what: str, keys: list[str]) -> Iterator[Finding]:
-    first: dict[str, int] = {}
-    told: set[tuple[Path, Path]] = set()
-    for index, key in enumerate(keys):
-        before = first.setdefault(key, index)
-        if before == index:
-            continue
-        origins = assembly.origins[index], assembly.origins[before]
-        if origins in told:
-            continue  # further takes of the same two, or further cells of one block
-        told.add(origins)
-        yield _twin(assembly, what, index, before)
-
-
-def _twin(assembly: Assembly, what: str, index: int, before: int) -> Finding:
-    here, there = assembly.origins[index], assembly.origins[before]
-    job, twin = assembly.jobs[index], assembly.jobs[before]
-    mine, theirs = (job.id, twin.id) if what == "id" else (job.output, twin.output)
-    same = f"the {what} `{mine}` is taken" if mine == theirs else (
-        f"the {what} `{mine}` differs from `{theirs}` only by case"
-    )  # fmt: skip
-    file, other = assembly.files.get(here[:2], ""), assembly.files.get(there[:2], "")
-    where = f"{other}, line " if other else f"{path_text(there)}, line "
-    hint = "give one of the two another `id:`"
-    if what == "file":
-        hint = "put `{{ id }}` into `output.filename`"
-    said = (f"{same}: first at {where}", Line(there, other))
-    return Finding(here, said, hint, file=file)
-
-
-def _nested(assembly: Assembly, files: list[str]) -> Iterator[Finding]:
-    """A file can't also be a folder: ``a.mp4`` and ``a.mp4/b.mp4``."""
-    taken = set(files)
-    for file, job in zip(files, assembly.jobs, strict=True):
-        parts = file.split("/")
-        if any("/".join(parts[:end]) in taken for end in range(1, len(parts))):
-            said = f"a part of the file name `{job.output}` is another job's file"
-            yield finding(("output", "filename"), said, hint="use other folder names")
-            return

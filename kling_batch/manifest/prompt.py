@@ -5,14 +5,15 @@ characters; of Jinja's statements only ``if``, ``for`` and ``set`` are left; the
 ``range``; there are no methods, only the filters named here. So a value can grow only through
 the operators and filters below, each of which refuses what is longer than MAX_VALUE, and work
 can grow only through loops, each round of which is counted, as is every filter's and operator's
-work. What passes MAX_WORK or MAX_OUTPUT ends in an error.
+work. What passes MAX_WORK or MAX_OUTPUT ends in an error, and so do all of a manifest's
+renderings together that pass MAX_WORK_IN_ALL.
 
 A text without ``{{``, ``{%`` or ``{#`` is no template and never loads Jinja.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ MAX_SOURCE = 10_000
 MAX_VALUE = 20_000
 MAX_OUTPUT = 20_000
 MAX_WORK = 100_000
+MAX_WORK_IN_ALL = 50_000_000
 MAX_NESTING = 60
 NAMES = (
     "image", "video", "vars", "id", "take",
@@ -54,7 +56,7 @@ class Templates:
     def __init__(self) -> None:
         self._compiled: dict[str, Template | TemplateFault] = {}
         self._environment: ImmutableSandboxedEnvironment | None = None
-        self._meter = _Meter()
+        self._meter = Meter()
 
     def render(self, text: str, scope: Scope) -> str:
         """The text with its variables filled in. Raises TemplateFault."""
@@ -101,18 +103,20 @@ class Templates:
         return "".join(pieces)
 
 
-class _Meter:
-    """Counts one rendering's work: characters handled and loop rounds."""
+class Meter:
+    """Counts work, one rendering's and a manifest's: characters handled and loop rounds."""
 
     def __init__(self) -> None:
         self._left = MAX_WORK
+        self._left_in_all = MAX_WORK_IN_ALL
 
     def reset(self) -> None:
         self._left = MAX_WORK
 
     def spend(self, amount: int) -> None:
         self._left -= amount + 1
-        if self._left < 0:
+        self._left_in_all -= amount + 1
+        if self._left < 0 or self._left_in_all < 0:
             raise TemplateFault(
                 "the template does too much work", "a prompt needs no long loops: write it out"
             )
@@ -122,7 +126,3 @@ class _Meter:
         for item in items:
             self.spend(100)
             yield item
-
-
-Meter = _Meter
-Filter = Callable[..., Any]

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 
 from kling_batch.manifest.places import Spot, cell_column, lines, locate
 from kling_batch.manifest.problems import Finding, Line, Path, Place, Problem, path_text
-
-KEY = re.compile(r"ulazai_live_[A-Za-z0-9_\-]{4,}")
-_PASSWORD = re.compile(r"(://)[^/\s@\"']+@")
+from kling_batch.manifest.secrets import hide_keys
 
 
 @dataclass(slots=True)
@@ -159,9 +157,3 @@ def _within(found: Finding, place: Place, spot: Spot | None, shown: Shown) -> Pl
         indent = len(text) - len(text.lstrip())
         return Place(line, indent + 1, max(1, len(text.strip())))
     return place
-
-
-def hide_keys(text: str) -> str:
-    """The text without anything that looks like an API key, or a URL's password."""
-    text = KEY.sub("ulazai_live_…", text) if "ulazai_live_" in text else text
-    return _PASSWORD.sub(r"\1…@", text) if "@" in text else text

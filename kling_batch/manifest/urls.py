@@ -135,7 +135,8 @@ def _address_fault(address: str | int) -> tuple[str, str] | None:
         return f"`[{address}]` is not an address", PUBLIC_HINT
     if _is_public(found):
         return None
-    return f"`{found}` is not a public address", PUBLIC_HINT
+    shown = f"[{address}]" if isinstance(address, str) else str(found)
+    return f"`{shown}` is not a public address", PUBLIC_HINT
 
 
 def _is_public(address: object) -> bool:
