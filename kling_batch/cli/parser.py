@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from kling_batch import __version__
 from kling_batch.errors import UsageError
@@ -14,6 +15,17 @@ exit codes:
   7 stopped, can be resumed     8 plan --check: something to do   9 state unusable
   10 declined   70 a bug   130 interrupted, can be resumed
 """
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Asks the system for the width: argparse would load shutil (2 ms) for it."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            width = os.get_terminal_size().columns
+        except OSError:
+            width = 80
+        super().__init__(prog, width=max(width - 2, 40))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -30,14 +42,16 @@ def build_parser() -> argparse.ArgumentParser:
         description="Batches of Kling 3.0 Motion Control videos from YAML manifests:"
         " priced before, resumable after, never paid twice.",
         epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"kling-batch {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     def command(name: str, says: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=says, description=says, allow_abbrev=False)
+        return commands.add_parser(
+            name, help=says, description=says, formatter_class=_Formatter, allow_abbrev=False
+        )
 
     init = command("init", "write a small commented manifest to begin with")
     init.add_argument("directory", nargs="?", default=".", metavar="DIR")
