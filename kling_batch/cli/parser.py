@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 
 from kling_batch import __version__
 from kling_batch.errors import UsageError
