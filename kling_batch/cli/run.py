@@ -118,6 +118,7 @@ def run_batch(workspace: Workspace, manifest: str, wishes: Wishes, manner: Manne
     with writing(workspace.state_file, workspace.identity, workspace.clock.now()) as store:
         ledger = open_ledger(workspace, key)
         try:
+            store.note(ledger=str(ledger.path))  # where `status` finds the balance, without a key
             records = store.records()
             plan = make_plan(workspace, records, wishes, account_of(ledger), manner.max_credits)
             if not manner.quiet:
@@ -127,7 +128,7 @@ def run_batch(workspace: Workspace, manifest: str, wishes: Wishes, manner: Manne
             if plan.credits and not manner.yes:
                 _ask(plan, workspace)
             runner, progress = _build(workspace, store, ledger, records, plan, key, manner)
-            with _interruptible(runner, progress, again):
+            with _interruptible(runner):
                 result = _run(runner, progress)
             return _conclude(result, records, plan, workspace, manner, again)
         finally:
@@ -261,7 +262,7 @@ def _confirm_canary(report: CanaryReport, progress: Progress, manner: Manner) ->
 
 
 @contextmanager
-def _interruptible(runner: Runner, progress: Progress, again: Sequence[str]) -> Iterator[None]:
+def _interruptible(runner: Runner) -> Iterator[None]:
     """The first signal ends the run in order, the second at once; either way all is on record."""
     seen = 0
 
@@ -271,7 +272,8 @@ def _interruptible(runner: Runner, progress: Progress, again: Sequence[str]) -> 
         if seen > 1:
             os.write(2, b"\nstopped at once; what was sent is on record\n")
             os._exit(int(ExitCode.INTERRUPTED))
-        progress.note("finishing what is being sent… (once more: stop at once)")
+        # Straight to the descriptor: the handler may have cut into a write to stderr.
+        os.write(2, "\nfinishing what is being sent… (once more: stop at once)\n".encode())
         runner.interrupt()
 
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -10,15 +10,12 @@ from pathlib import Path
 from kling_batch.cli.console import coloured, say, show, show_json
 from kling_batch.cli.status_view import status_json, status_text
 from kling_batch.cli.surroundings import (
-    accounts_folder,
-    find_address,
-    find_key,
     this_command,
 )
 from kling_batch.clock import SystemClock
-from kling_batch.errors import ExitCode, KeyRefused
+from kling_batch.errors import ExitCode
 from kling_batch.manifest.load import manifest_name
-from kling_batch.service.ledger import Balance, Ledger, account_file
+from kling_batch.service.ledger import Balance, Ledger
 from kling_batch.state.opening import reading, state_path
 from kling_batch.state.records import IN_FLIGHT, JobState, Record
 
@@ -33,7 +30,8 @@ def command(manifest: str, *, wants_json: bool, watch: bool, simulate: bool) -> 
     while True:
         with reading(path) as store:
             records = list(store.records().values()) if store else []
-        balance = _balance(source.parent, path, simulate)
+            ledger = store.meta("ledger") if store else None
+        balance = _balance(ledger)
         if wants_json:
             show_json(status_json(name, source.parent, records, balance))
         elif not records:
@@ -54,18 +52,11 @@ def _under_way(records: list[Record]) -> bool:
     return any(record.state in moving for record in records)
 
 
-def _balance(folder: Path, state: Path, simulate: bool) -> Balance | None:
-    """The balance last seen of this account, where one is known."""
-    if simulate:
-        path = state.with_suffix(".ledger")
-    else:
-        try:
-            path = account_file(accounts_folder(), find_address(None).url, find_key(folder))
-        except KeyRefused:
-            return None
-    if not path.exists():
+def _balance(ledger_file: str | None) -> Balance | None:
+    """The balance last seen of the account that this state was last run with."""
+    if ledger_file is None or not Path(ledger_file).exists():
         return None
-    ledger = Ledger(path, SystemClock())
+    ledger = Ledger(Path(ledger_file), SystemClock())
     try:
         return ledger.balance()
     finally:
