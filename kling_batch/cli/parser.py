@@ -99,6 +99,12 @@ def build_parser() -> argparse.ArgumentParser:
     answer.add_argument("--forget", action="store_true", help="give it up as spent: plan it again")
     _simulated(resolve)
 
+    report = command("report", "write the gallery page, from the state file")
+    _manifest(report)
+    report.add_argument("--out", metavar="FILE", help="another file than outputs/NAME/index.html")
+    report.add_argument("--open", action="store_true", dest="open_page", help="in the browser")
+    _simulated(report)
+
     simulate = command("simulate", "serve a stand-in of the service on loopback")
     simulate.add_argument("--port", type=_whole(0), default=8787, metavar="N")
     simulate.add_argument(
