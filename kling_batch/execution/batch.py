@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from kling_batch.clock import Clock
 from kling_batch.errors import ExitCode
-from kling_batch.execution.budget import wrong_charge
+from kling_batch.execution.budget import committed, wrong_charge
 from kling_batch.execution.submission import Settlement, Stop
 from kling_batch.service.ledger import Ledger
 from kling_batch.state.records import Record
@@ -20,8 +20,9 @@ Observer = Callable[[Happening], None]
 class Batch:
     """The one writer of records. Everything is committed before anyone is told.
 
-    `owners` maps every job id of this state to the job that has it; `stop` is why no more
-    is submitted, None while more may be.
+    `owners` maps every job id of this state to the job that has it; `spent` are the credits
+    charged, in flight or perhaps charged, less refunds; `stop` is why no more is submitted,
+    None while more may be.
     """
 
     store: Store
@@ -30,10 +31,14 @@ class Batch:
     observer: Observer
     records: dict[str, Record]
     owners: dict[str, str] = field(default_factory=dict)
+    spent: int = 0
     stop: Stop | None = None
 
     def __post_init__(self) -> None:
         self.owners = {r.job_id: r.id for r in self.records.values() if r.job_id}
+        self.spent = committed(self.records.values())
+        # Ids that came through `resolve`, or a ledger that was moved away: said once more.
+        self.ledger.own(self.owners.keys() - self.ledger.owners().keys(), self.store.path)
 
     def save(self, records: Iterable[Record], happenings: Sequence[Happening]) -> None:
         """Commit these records, then say what happened."""
@@ -45,6 +50,17 @@ class Batch:
         """Commit the write-ahead of a submission."""
         self.store.intend(record, attempt, happening)
         self._keep((record,), (happening,))
+
+    def rename(self, pairs: Mapping[str, str]) -> None:
+        """Give records the ids that the manifest now uses, old to new."""
+        now = self.clock.now()
+        told = [Happening(now, "renamed", new, {"from": old}) for old, new in pairs.items()]
+        self.store.rename(pairs, told)
+        renamed = [replace(self.records.pop(old), id=new) for old, new in pairs.items()]
+        self.records.update((record.id, record) for record in renamed)
+        self.owners.update((r.job_id, r.id) for r in renamed if r.job_id)
+        for happening in told:
+            self.observer(happening)
 
     def settle(self, settlement: Settlement) -> None:
         """Commit the answer to a submission."""
@@ -76,6 +92,9 @@ class Batch:
 
     def _keep(self, records: Iterable[Record], happenings: Iterable[Happening]) -> None:
         for record in records:
+            # A running sum: adding up all records for each submission would be quadratic.
+            before = self.records.get(record.id)
+            self.spent += record.committed - (before.committed if before else 0)
             self.records[record.id] = record
             if record.job_id:
                 self.owners[record.job_id] = record.id

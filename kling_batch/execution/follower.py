@@ -51,7 +51,6 @@ class Follower:
         target: Target,
         fetcher: Fetcher,
         stopped: Callable[[], bool],
-        on_change: Callable[[Record], None],
     ) -> None:
         self._batch = batch
         self._service = service
@@ -60,7 +59,6 @@ class Follower:
         self._target = target
         self._fetcher = fetcher
         self._stopped = stopped
-        self._on_change = on_change
         self._watches: dict[str, _Watch] = {}
         self._due: list[tuple[float, str]] = []
         self._to_fetch: deque[str] = deque()
@@ -313,4 +311,3 @@ class Follower:
 
     def _save(self, record: Record, happening: Happening) -> None:
         self._batch.save((record,), (happening,))
-        self._on_change(record)

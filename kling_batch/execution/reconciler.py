@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from kling_batch.execution.batch import Batch
 from kling_batch.execution.reconciliation import (
+    NEAR,
     Claim,
     Course,
     Evidence,
@@ -20,7 +21,7 @@ from kling_batch.execution.reconciliation import (
 from kling_batch.execution.submission import adopted, not_made
 from kling_batch.execution.workers import Workers
 from kling_batch.service.client import Service
-from kling_batch.service.contracts import HISTORY_PAGE, RemoteJob
+from kling_batch.service.contracts import RemoteJob
 from kling_batch.service.outcomes import Trouble, Untold
 from kling_batch.state.records import Record
 from kling_batch.state.store import Attempt
@@ -62,6 +63,11 @@ class Reconciler:
         """Whether no claim is being looked into."""
         return not self._claims
 
+    @property
+    def holds(self) -> bool:
+        """Whether a submission now could push a job that is looked for off a short history."""
+        return any(one.last.exposed for one in self._inquiries.values())
+
     def next_due(self) -> float | None:
         """The steady time of the next reading."""
         if self._reading or not self._claims:
@@ -71,13 +77,15 @@ class Reconciler:
     def read(self) -> None:
         """Read the history once, for every open claim."""
         self._reading = True
-        since = min(claim.since for claim in self._claims.values())
-        self._workers.start(lambda: read_history(self._service, since), self._read)
+        claims = tuple(self._claims.values())
+        since = min(claim.since for claim in claims) - NEAR
+        self._workers.start(
+            lambda: read_history(self._service, since), lambda reading: self._read(reading, claims)
+        )
 
-    def _read(self, reading: Reading) -> None:
+    def _read(self, reading: Reading, claims: tuple[Claim, ...]) -> None:
         self._reading = False
         batch = self._batch
-        claims = tuple(self._claims.values())
         owned = batch.owners.keys() | batch.ledger.owners().keys()
         ours = {
             r.job_id: r.submitted_at
@@ -130,17 +138,17 @@ class Reconciler:
 def read_history(service: Service, since: float) -> Reading:
     """The history back to `since` (seconds since the epoch), or to its end."""
     jobs: dict[str, RemoteJob] = {}
-    for page_number in range(PAGES_MAX):
-        page = service.history(page_number * HISTORY_PAGE)
+    for _ in range(PAGES_MAX):
+        page = service.history(len(jobs))
         if isinstance(page, Untold):
-            if page.trouble is Trouble.NOT_FOUND and not page_number:
+            if page.trouble is Trouble.NOT_FOUND and not jobs:
                 return Reading((), reaches_end=False, missing=True)
             return Reading((), reaches_end=False, failed=f"the history: {page.reason}")
         fresh = [job for job in page if job.job_id not in jobs]
         jobs.update((job.job_id, job) for job in fresh)
         older = any(job.created_at is not None and job.created_at < since for job in page)
-        # A page without anything new means that the service ignores the offset.
-        if older or len(page) < HISTORY_PAGE or not fresh:
-            ended = len(page) < HISTORY_PAGE
-            return Reading(tuple(jobs.values()), reaches_end=ended)
+        # The end is an empty page: a short one may be the service's own bound, and one without
+        # anything new means that it ignores the offset.
+        if older or not fresh:
+            return Reading(tuple(jobs.values()), reaches_end=not page)
     return Reading(tuple(jobs.values()), reaches_end=False)

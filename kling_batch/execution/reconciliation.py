@@ -18,7 +18,11 @@ from kling_batch.state.store import Attempt
 
 # The two clocks may differ, and the service may act after our time-out.
 BEFORE, AFTER = 180.0, 900.0
+# A fitting job this far out of its time may still be ours: a clock may have jumped meanwhile.
+NEAR = 2 * 3600.0
 READINGS = 4
+# A history may cut prompts; so much of one is enough to doubt.
+_TELLING = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +67,15 @@ class Finding(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A finding with the jobs that it speaks of, and why it is unsure."""
+    """A finding with the jobs that it speaks of, and why it is unsure.
+
+    `exposed`: the list shows nothing older, so if it is cut, newer jobs may push this one off.
+    """
 
     finding: Finding
     job_ids: tuple[str, ...] = ()
     reason: str = ""
+    exposed: bool = False
 
 
 def weigh(
@@ -91,41 +99,39 @@ def weigh(
     by_request: dict[JobRequest, list[Claim]] = {}
     for claim in sorted(claims, key=lambda one: one.attempt.sent_at):
         by_request.setdefault(claim.request, []).append(claim)
-    for request, alike in by_request.items():
-        since, until = alike[0].since, max(one.until for one in alike)
-        free = [job for job in reading.jobs if job.job_id not in owned]
-        matching = [job for job in free if _matches(job, request, since, until)]
-        doubt = _doubt(reading, since, owned, ours, lists_our_contract)
-        evidence.update(_share(alike, matching, doubt))
+    free = [job for job in reading.jobs if job.job_id not in owned]
+    for alike in by_request.values():
+        evidence.update(
+            _share(alike, free, _absence(alike, reading, free, ours, lists_our_contract))
+        )
     return evidence
 
 
 def _share(
-    alike: Sequence[Claim], matching: Sequence[RemoteJob], doubt: str
+    alike: Sequence[Claim], free: Sequence[RemoteJob], absence: Evidence
 ) -> dict[str, Evidence]:
-    if len(matching) > len(alike):
-        ids = tuple(job.job_id for job in matching)
-        reason = f"{len(matching)} jobs of the history fit"
+    """What fits goes to the claims, the oldest first; the rest of them are absent."""
+    until = max(one.until for one in alike)
+    fitting = [job for job in free if _fits(job, alike[0].request, alike[0].since, until)]
+    if len(fitting) > len(alike):
+        ids = tuple(job.job_id for job in fitting)
+        reason = f"{len(fitting)} jobs of the history fit"
         return {c.attempt.job: Evidence(Finding.SEVERAL, ids, reason) for c in alike}
-    shared: dict[str, Evidence] = {}
-    oldest_first = sorted(matching, key=lambda job: job.created_at or 0.0)
-    for index, claim in enumerate(alike):
-        if index < len(oldest_first):
-            found = (oldest_first[index].job_id,)
-            shared[claim.attempt.job] = Evidence(Finding.FOUND, found)
-        elif doubt:
-            shared[claim.attempt.job] = Evidence(Finding.UNSURE, reason=doubt)
-        else:
-            shared[claim.attempt.job] = Evidence(Finding.NOTHING)
-    return shared
+    oldest_first = sorted(fitting, key=lambda job: job.created_at or 0.0)
+    found = [Evidence(Finding.FOUND, (job.job_id,)) for job in oldest_first]
+    found += [absence] * (len(alike) - len(found))
+    return {c.attempt.job: one for c, one in zip(alike, found, strict=True)}
 
 
-def _matches(job: RemoteJob, request: JobRequest, since: float, until: float) -> bool:
+def _fits(job: RemoteJob, request: JobRequest, since: float, until: float) -> bool:
     """The same prompt, made in the window, and nothing that is told contradicts the request."""
-    if job.prompt is None or job.prompt.strip() != request.prompt:
+    if _plain(job.prompt or "") != _plain(request.prompt):
         return False
-    if job.created_at is None or not since <= job.created_at <= until:
-        return False
+    made_then = job.created_at is not None and since <= job.created_at <= until
+    return made_then and _agrees(job, request)
+
+
+def _agrees(job: RemoteJob, request: JobRequest) -> bool:
     told = (
         (job.quality_mode, request.quality_mode),
         (job.duration_seconds, request.duration_seconds),
@@ -135,34 +141,61 @@ def _matches(job: RemoteJob, request: JobRequest, since: float, until: float) ->
     return all(not theirs or theirs == wanted for theirs, wanted in told)
 
 
-def _doubt(
+def _nearly_fits(job: RemoteJob, request: JobRequest, since: float, until: float) -> bool:
+    """Whether it fits but for its time, or for the end of its prompt."""
+    told, wanted = _plain((job.prompt or "").rstrip(".…")), _plain(request.prompt)
+    same = told == wanted or (len(told) >= _TELLING and wanted.startswith(told))
+    at_all = job.created_at is not None and since - NEAR <= job.created_at <= until + NEAR
+    return same and at_all and _agrees(job, request)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _absence(
+    alike: Sequence[Claim],
     reading: Reading,
-    since: float,
-    owned: Collection[str],
+    free: Sequence[RemoteJob],
     ours: Mapping[str, float],
     lists_our_contract: bool,
-) -> str:
-    """Why this reading can't prove that a job was not made; empty when it can."""
-    if any(job.prompt is None for job in reading.jobs if job.job_id not in owned):
-        return "the history tells no prompts"
-    if any(job.created_at is None for job in reading.jobs):
-        return "the history tells no times"
-    if not _reaches_back(reading, since, owned):
-        return "the history does not reach back far enough"
+) -> Evidence:
+    """What it proves that a job is not in this reading: that it was not made, or nothing."""
+    claim, until = alike[0], max(one.until for one in alike)
+    near = [
+        job.job_id
+        for job in free
+        if _nearly_fits(job, claim.request, claim.since, until)
+        and not _fits(job, claim.request, claim.since, until)
+    ]
     shown = {job.job_id for job in reading.jobs}
-    if any(at >= since and job_id not in shown for job_id, at in ours.items()):
-        return "the history does not show jobs that were surely made"
-    if not lists_our_contract and not shown & ours.keys():
-        return "the history may not list jobs of the legacy contract"
-    return ""
-
-
-def _reaches_back(reading: Reading, since: float, owned: Collection[str]) -> bool:
-    if any(job.created_at is not None and job.created_at < since for job in reading.jobs):
-        return True
-    # The list ended before it came to something older. That proves something only where all
-    # that it shows is ours: among others' jobs, ours may have been pushed off its end.
-    return reading.reaches_end and all(job.job_id in owned for job in reading.jobs)
+    times = [job.created_at for job in reading.jobs if job.created_at is not None]
+    older_shown = any(at < claim.since for at in times) or any(
+        at < claim.attempt.sent_at and job_id in shown for job_id, at in ours.items()
+    )
+    doubts = (
+        (any(job.prompt is None for job in free), "the history tells no prompts"),
+        (len(times) < len(reading.jobs), "the history tells no times"),
+        (times != sorted(times, reverse=True), "the history is not in the order of time"),
+        (bool(near), "a job of the history fits but for its time or the end of its prompt"),
+        (
+            any(at >= claim.since and job_id not in shown for job_id, at in ours.items()),
+            "the history does not show jobs that were surely made",
+        ),
+        # A list that is cut loses its oldest first. So its end proves something only where it
+        # shows something older, or nothing at all that could have pushed the job off.
+        (
+            not older_shown and (bool(reading.jobs) or not reading.reaches_end),
+            "the history does not reach back far enough",
+        ),
+        (
+            not lists_our_contract and not shown & ours.keys(),
+            "the history may not list jobs of the legacy contract",
+        ),
+    )
+    reason = next((reason for doubted, reason in doubts if doubted), "")
+    finding = Finding.UNSURE if reason else Finding.NOTHING
+    return Evidence(finding, tuple(near), reason, exposed=not older_shown)
 
 
 class Course(Enum):
@@ -176,21 +209,31 @@ class Course(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Inquiry:
-    """The readings made so far for one claim. Times are steady seconds."""
+    """The readings made so far for one claim. Times are steady seconds.
+
+    `sure` counts the last ones in a row that proved its absence, `proofs` all of them.
+    """
 
     begun: float
-    sure: int = 0
     read: int = 0
-    last: Evidence = Evidence(Finding.UNSURE)
+    sure: int = 0
+    proofs: int = 0
+    last: Evidence = Evidence(Finding.UNSURE, exposed=True)
 
     def after(self, evidence: Evidence) -> Inquiry:
         """The inquiry with one more reading."""
-        nothing = evidence.finding is Finding.NOTHING
-        return Inquiry(self.begun, self.sure + 1 if nothing else 0, self.read + 1, evidence)
+        proof = evidence.finding is Finding.NOTHING
+        return Inquiry(
+            self.begun,
+            self.read + 1,
+            self.sure + 1 if proof else 0,
+            self.proofs + proof,
+            evidence,
+        )
 
     def next_reading(self, quiet: float) -> float:
-        """When to read next: spread evenly over the quiet period, the last at its end."""
-        return self.begun + quiet * min(self.read / (READINGS - 1), 1.0)
+        """When to read next: spread evenly, so that the quiet period ends with a reading."""
+        return self.begun + quiet * self.read / (READINGS - 1)
 
 
 def course(
@@ -207,24 +250,27 @@ def course(
         return Course.ASK, evidence.reason
     if now < inquiry.begun + quiet or inquiry.read < READINGS:
         return Course.READ_AGAIN, evidence.reason
-    if evidence.finding is not Finding.NOTHING:
-        return Course.ASK, evidence.reason
-    if inquiry.sure < READINGS - 1:
-        return Course.ASK, "the history did not answer often enough to be sure"
-    if dropped:
-        return Course.ASK, "the history shows no such job, but the balance fell by its price"
-    return Course.PLAN_AGAIN, "the history shows no such job, read several times over the wait"
+    if inquiry.sure >= READINGS - 1:
+        if dropped:
+            return Course.ASK, "the history shows no such job, but the balance fell by its price"
+        return Course.PLAN_AGAIN, "the history shows no such job, read several times over the wait"
+    # Now and then it did prove something: as long again, and it may do so often enough.
+    if inquiry.proofs and inquiry.read < 2 * READINGS - 1:
+        return Course.READ_AGAIN, evidence.reason
+    return Course.ASK, evidence.reason or "the history did not answer often enough to be sure"
 
 
 def balance_dropped(
     attempt: Attempt, price: int, balance: Balance | None, records: Iterable[Record]
 ) -> bool:
-    """Whether the balance fell by the price beyond what later submissions explain."""
+    """Whether the balance fell by the price beyond what is known to have been spent since."""
     if attempt.balance_before is None or balance is None or balance.seen_at <= attempt.sent_at:
         return False
-    later = sum(
-        record.credits_planned
-        for record in records
-        if record.job_id and (record.submitted_at or 0.0) >= attempt.sent_at
-    )
-    return balance.credits <= attempt.balance_before - later - price
+    expected = attempt.balance_before
+    for record in records:
+        charged = record.credits_charged
+        if record.job_id and (record.submitted_at or 0.0) >= attempt.sent_at:
+            expected -= record.credits_planned if charged is None else charged
+        if record.credits_refunded and (record.finished_at or 0.0) >= attempt.sent_at:
+            expected += record.credits_refunded
+    return balance.credits <= expected - price

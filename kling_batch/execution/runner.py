@@ -91,6 +91,7 @@ class Runner:
         self._canaried = False
         self._interrupted = False
         self._timed_out = False
+        self._deadline: float | None = None
         self._arrivals = workers.arrivals
         self._batch = batch = Batch(store, ledger, clock, observer, records)
         self._submitter = Submitter(
@@ -110,8 +111,7 @@ class Runner:
             pace=Pace(settings.poll_interval, settings.typical_seconds),
             target=target,
             fetcher=fetcher,
-            stopped=lambda: self._interrupted or self._timed_out,
-            on_change=self._submitter.count,
+            stopped=lambda: self._ending,
         )
         self._reconciler = Reconciler(
             batch,
@@ -130,17 +130,17 @@ class Runner:
     def run(self) -> Result:
         """Work until all that the plan asks for is done, or nothing more can be."""
         self._prepare()
-        deadline = None
         if self._settings.timeout is not None:
-            deadline = self._clock.steady() + self._settings.timeout
+            self._deadline = self._clock.steady() + self._settings.timeout
         while not self._finished():
-            now = self._clock.steady()
-            if deadline is not None and now >= deadline:
-                self._timed_out = True
-                continue
-            self._start_due(now)
-            self._take_arrivals(self._next_wake(deadline))
+            self._start_due(self._clock.steady())
+            self._take_arrivals(self._next_wake())
         return self._result()
+
+    @property
+    def _ending(self) -> bool:
+        """Whether nothing new is begun any more, whatever is due."""
+        return self._interrupted or self._timed_out
 
     # -- the beginning -------------------------------------------------------------------------
 
@@ -149,10 +149,7 @@ class Runner:
         now, records = self._clock.now(), self._batch.records
         renames = {one.renamed_from: one.id for one in self._plan.jobs if one.renamed_from}
         if renames:
-            told = [Happening(now, "renamed", new, {"from": old}) for old, new in renames.items()]
-            self._store.rename(renames, told)
-            for old, new in renames.items():
-                records[new] = replace(records.pop(old), id=new)
+            self._batch.rename(renames)
         fresh = [
             record
             for planned in self._plan.jobs
@@ -172,8 +169,10 @@ class Runner:
     # -- the loop ------------------------------------------------------------------------------
 
     def _start_due(self, now: float) -> None:
-        if self._interrupted:
+        if self._ending:
             return
+        if self._canary_is_done():
+            self._ask_canary()
         ready = self._submission_at()
         if ready is not None and ready <= now:
             self._submitter.submit()
@@ -183,19 +182,33 @@ class Runner:
             self._reconciler.read()
 
     def _submission_at(self) -> float | None:
-        """When the next submission may go as far as places and canary allow."""
-        if self._follower.in_flight >= self._settings.max_in_flight:
+        """When the next submission may go as far as places, canary and open claims allow."""
+        if self._follower.in_flight >= self._settings.max_in_flight or self._reconciler.holds:
             return None
-        if self._canary is not None and self._submitter.accepted >= self._canary:
-            if not self._follower.idle or not self._submitter.waiting:
-                return None
-            self._ask_canary()
+        if self._canary is not None and len(self._submitter.bought) >= self._canary:
+            return None
         return self._submitter.ready_at()
 
-    def _next_wake(self, deadline: float | None) -> float:
-        times = [deadline, self._follower.next_due(), self._reconciler.next_due()]
-        if not self._interrupted:
-            times.append(self._submission_at())
+    def _canary_is_done(self) -> bool:
+        return (
+            self._canary is not None
+            and len(self._submitter.bought) >= self._canary
+            and bool(self._submitter.waiting)
+            and self._batch.stop is None
+            and self._follower.idle
+            and self._reconciler.idle
+        )
+
+    def _next_wake(self) -> float:
+        if self._ending:
+            return IDLE_SECONDS  # only for the answer to what is being sent
+        times = [
+            self._deadline,
+            self._follower.next_due(),
+            self._reconciler.next_due(),
+            self._submission_at(),
+            self._clock.steady() if self._canary_is_done() else None,
+        ]
         due = min((one for one in times if one is not None), default=None)
         if due is None:
             return IDLE_SECONDS
@@ -207,13 +220,15 @@ class Runner:
             arrival()
 
     def _finished(self) -> bool:
+        if self._deadline is not None and self._clock.steady() >= self._deadline:
+            self._timed_out = True
         if self._submitter.sending:
             return False  # what is being sent is recorded first, whatever happens
-        if self._interrupted or self._timed_out:
+        if self._ending:
             return True
         more = bool(self._submitter.waiting) and self._batch.stop is None
         if not self._settings.wait and more:
-            more = self._can_submit_now()
+            more = self._canary_is_done() or self._can_submit_now()
         return not more and self._follower.idle and self._reconciler.idle
 
     def _can_submit_now(self) -> bool:
@@ -229,21 +244,23 @@ class Runner:
             self._follower.in_flight += 1
 
     def _not_made(self, record: Record) -> None:
-        """A job that the service surely did not make goes to the end of the queue."""
+        """A job that the service surely did not make goes to the end of the queue.
+
+        Unless the manifest now asks for something else than was approved then: that is for
+        the next plan.
+        """
         planned = next(one for one in self._plan.jobs if one.id == record.id)
-        self._submitter.count(record)
-        self._submitter.waiting.append(replace(planned, action=Action.SUBMIT))
+        if planned.fingerprint == record.fingerprint:
+            self._submitter.again(replace(planned, action=Action.SUBMIT))
 
     def _ask_canary(self) -> None:
         self._canary = None
         waiting = self._submitter.waiting
-        done = [
-            self._batch.records[one.id]
-            for one in self._plan.having(Action.SUBMIT)
-            if self._batch.records[one.id].job_id
-        ]
+        bought = self._submitter.bought
         report = CanaryReport(
-            tuple(done), len(waiting), sum(planned.credits for planned in waiting)
+            tuple(record for record in self._batch.records.values() if record.id in bought),
+            len(waiting),
+            sum(planned.credits for planned in waiting),
         )
         if not self._confirm(report):
             self._batch.halt(
@@ -253,10 +270,11 @@ class Runner:
     # -- the end -------------------------------------------------------------------------------
 
     def _result(self) -> Result:
+        asked_for = {one.id for one in self._plan.jobs if one.action is not Action.ORPHAN}
         states = [
-            self._batch.records[one.id].state
-            for one in self._plan.jobs
-            if one.action is not Action.ORPHAN and one.id in self._batch.records
+            record.state
+            for record in self._batch.records.values()
+            if record.id in asked_for or record.extra_of in asked_for
         ]
         open_states = {JobState.PLANNED, JobState.COMPLETED}
         if self._settings.wait:
@@ -268,7 +286,7 @@ class Runner:
             undecided=dict(self._reconciler.asks),
             left=dict(self._follower.left),
             unfinished=unfinished,
-            spent=self._submitter.spent,
+            spent=self._batch.spent,
         )
 
     def _stop(self) -> Stop | None:
@@ -280,7 +298,7 @@ class Runner:
         stop = self._stop()
         if self._interrupted:
             return ExitCode.INTERRUPTED
-        if stop is not None and (unfinished or stop.code is not ExitCode.BUDGET):
+        if stop is not None and unfinished and stop.code is not ExitCode.OUTCOME_UNKNOWN:
             return stop.code
         if JobState.UNKNOWN in states:
             return ExitCode.OUTCOME_UNKNOWN

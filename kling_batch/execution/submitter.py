@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kling_batch.errors import ExitCode
 from kling_batch.execution.batch import Batch
-from kling_batch.execution.budget import Limits, committed, refusal
+from kling_batch.execution.budget import Limits, refusal
 from kling_batch.execution.submission import (
     NOT_SENT_TRIES,
     UNKNOWN_IN_A_ROW,
@@ -57,22 +57,14 @@ class Submitter:
         self.waiting = deque(jobs)
         self.sending = False
         self.not_before = 0.0
-        self.accepted = 0
+        self.bought: set[str] = set()  # jobs that were made in this run, or perhaps were
         self._not_sent = 0
         self._unknown_in_a_row = 0
-        # Kept as a running sum: adding up all records for each submission would be quadratic.
-        self._spent_by = {record.id: record.committed for record in batch.records.values()}
-        self._spent = committed(batch.records.values())
 
-    def count(self, record: Record) -> None:
-        """Keep the sum of what is spent in step with a record that changed."""
-        self._spent += record.committed - self._spent_by.get(record.id, 0)
-        self._spent_by[record.id] = record.committed
-
-    @property
-    def spent(self) -> int:
-        """Credits charged, in flight or perhaps charged, less refunds."""
-        return self._spent
+    def again(self, planned: PlannedJob) -> None:
+        """Take a job back that the service surely did not make, behind all others."""
+        self.bought.discard(planned.id)
+        self.waiting.append(planned)
 
     def ready_at(self) -> float | None:
         """The steady time of the next submission; None when none can follow from here."""
@@ -85,7 +77,7 @@ class Submitter:
         batch, planned = self._batch, self.waiting[0]
         balance = batch.ledger.balance()
         no = refusal(
-            planned.credits, self._spent, balance.credits if balance else None, self._limits
+            planned.credits, batch.spent, balance.credits if balance else None, self._limits
         )
         if no:
             batch.halt(Stop(ExitCode.BUDGET, no, "raise the budget, then go on"))
@@ -124,7 +116,6 @@ class Submitter:
         record = intent(batch.records[planned.id], attempt, planned.request, planned.credits)
         record = replace(record, output=planned.output)
         batch.intend(record, attempt, Happening(now, "submitting", planned.id))
-        self.count(record)
         self.sending = True
         self._workers.start(
             lambda: self._service.submit(planned.request),
@@ -146,8 +137,6 @@ class Submitter:
         finally:
             batch.ledger.end_turn()
             self.sending = False
-        for one in settlement.records:
-            self.count(one)
         if outcome.receipt and outcome.receipt.credits_remaining is not None:
             batch.ledger.saw_balance(outcome.receipt.credits_remaining)
         self._follow_up(planned, outcome, settlement)
@@ -161,15 +150,13 @@ class Submitter:
             self.waiting.appendleft(planned)
         if settlement.stop is not None:
             self._batch.halt(self._with_shortfall(settlement.stop))
+        self._count(record, outcome)
         if record.state is JobState.SUBMITTED:
-            self.accepted += 1
-            self._unknown_in_a_row = self._not_sent = 0
             if len(settlement.records) == 1:  # with more jobs, whose charge it is is not told
                 self._batch.compare_charge(record, None)
             for one in settlement.records:
                 self._on_accepted(one)
         elif record.state is JobState.UNKNOWN:
-            self._unknown_in_a_row += 1
             self._on_unknown(record, settlement.attempt)
             self._stop_after_unknowns()
         elif outcome.verdict is Verdict.RATE_LIMITED:
@@ -177,6 +164,15 @@ class Submitter:
             self._wait(wait, "the service's rate limit")
         elif outcome.verdict is Verdict.NOT_SENT:
             self._back_off(outcome.reason)
+
+    def _count(self, record: Record, outcome: SubmissionOutcome) -> None:
+        if record.state in (JobState.SUBMITTED, JobState.UNKNOWN):
+            self.bought.add(record.id)
+        if outcome.verdict is Verdict.NOT_SENT:
+            return  # it says nothing of how the service is
+        self._not_sent = 0
+        unclear = record.state is JobState.UNKNOWN
+        self._unknown_in_a_row = self._unknown_in_a_row + 1 if unclear else 0
 
     def _stop_after_unknowns(self) -> None:
         if self._unknown_in_a_row >= UNKNOWN_IN_A_ROW:

@@ -19,6 +19,8 @@ from kling_batch.service.transport import HttpRequest
 HISTORY_PAGE = 100
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}\Z")
 _MAX_CREDITS = 10**9
+# Where a history may keep its jobs.
+_LISTS = ("jobs", "results", "history", "items", "data")
 _MAX_TEXT = 500
 
 
@@ -162,12 +164,18 @@ def history_path(offset: int) -> str:
 
 
 def history_page(body: Any) -> tuple[RemoteJob, ...]:
-    """The jobs of one page of the history, those with an id; raises Unreadable."""
-    answer = _successful(body)
-    jobs = answer.get("jobs")
-    if not isinstance(jobs, list):
-        raise Unreadable("no jobs in the history")
-    return tuple(_remote_job(one, None) for one in jobs if isinstance(one, Mapping) and _id_of(one))
+    """The jobs of one page of the history; raises Unreadable.
+
+    Its shape is not documented, so the list may be the answer or stand under one of a few
+    names. A job that can't be read makes the page unreadable: it might be the one looked for.
+    """
+    if isinstance(body, list):
+        return tuple(_remote_job(one, None) for one in body)
+    answer = _mapping(body, "the history")
+    lists = [answer[name] for name in _LISTS if isinstance(answer.get(name), list)]
+    if len(lists) != 1 or answer.get("success") is False:
+        raise Unreadable(error_text(answer) or "no jobs in the history")
+    return tuple(_remote_job(one, None) for one in lists[0])
 
 
 def error_text(body: Any) -> str:
