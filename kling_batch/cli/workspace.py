@@ -21,6 +21,7 @@ from kling_batch.state.opening import Identity, reading, state_path
 from kling_batch.state.records import IN_FLIGHT, JobState, Record
 
 if TYPE_CHECKING:
+    from kling_batch.simulator.jobs import Charge
     from kling_batch.simulator.server import RunningServer
 
 SIMULATED_SPEED = 30.0
@@ -86,7 +87,28 @@ def simulated_workspace(name: str) -> Iterator[tuple[Workspace, RunningServer]]:
     clock = FastClock(SIMULATED_SPEED)
     simulator = Simulator(clock, balance=SIMULATED_BALANCE, submissions_per_hour=None)
     with serve(simulator) as server:
-        yield Workspace(manifest, Address(server.url), clock, simulated=True), server
+        workspace = Workspace(manifest, Address(server.url), clock, simulated=True)
+        simulator.remember(_charges(workspace))
+        yield workspace, server
+
+
+def _charges(workspace: Workspace) -> list[Charge]:
+    """What earlier simulators of this state had charged: theirs ended with their processes."""
+    from kling_batch.simulator.jobs import Charge
+
+    return [
+        Charge(
+            job_id=record.job_id,
+            at=record.submitted_at or 0.0,
+            credits=record.credits_planned,
+            request=record.request,
+            contract=workspace.manifest.service.contract,
+            submission=number,
+            refunded=False,
+        )
+        for number, record in enumerate(look_at_records(workspace).values())
+        if record.job_id
+    ]
 
 
 def planning_workspace(name: str, base_url: str | None, simulate: bool) -> Workspace:

@@ -141,6 +141,18 @@ class Account:
         self._balance -= price * twist.jobs
         return tuple(self._make(request, contract, twist, price) for _ in range(twist.jobs))
 
+    def remember(self, charge: Charge) -> None:
+        """Take over a job of an earlier stand-in, as old as it is; it is not charged again."""
+        self._submissions += 1
+        self._add(
+            charge.job_id,
+            charge.request,
+            charge.contract,
+            AS_ASKED,
+            charge.credits,
+            created_at=min(charge.at, self.now()),
+        )
+
     def newest(self, mode: HistoryMode, skip: int, count: int) -> Iterator[SimulatedJob]:
         """Jobs as the history tells them: newest first, those too young left out."""
         seen_until = self.now() - mode.lag
@@ -151,16 +163,29 @@ class Account:
         self, request: JobRequest, contract: Contract, twist: Twist, price: int
     ) -> SimulatedJob:
         number = len(self._jobs)
-        name = job_id(self._seed, number)
+        while (name := job_id(self._seed, number)) in self._jobs:
+            number += 1
+        return self._add(name, request, contract, twist, price, created_at=self.now())
+
+    def _add(
+        self,
+        name: str,
+        request: JobRequest,
+        contract: Contract,
+        twist: Twist,
+        price: int,
+        *,
+        created_at: float,
+    ) -> SimulatedJob:
         job = SimulatedJob(
             id=name,
             request=request,
             contract=contract,
             submission=self._submissions,
-            created_at=self.now(),
+            created_at=created_at,
             takes=job_takes(name, self._job_seconds),
             credits=price,
-            seed=self._seed + number,
+            seed=self._seed + len(self._jobs),
             fails=twist.fails or FAIL_WORD in request.prompt,
             stuck=twist.stuck,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hmac import compare_digest
 from urllib.parse import parse_qs
 
@@ -86,6 +86,12 @@ class Simulator:
         """How many calls came in, by method and route (``("POST", "generate")``)."""
         with self._lock:
             return Counter(self._log)
+
+    def remember(self, charges: Iterable[Charge]) -> None:
+        """Take over the jobs of an earlier stand-in, so that what it began can be resumed."""
+        with self._lock:
+            for charge in charges:
+                self._account.remember(charge)
 
     def top_up(self, credits: int) -> None:
         with self._lock:

@@ -248,3 +248,14 @@ def test_an_unexpected_error_is_one_line_and_a_log_without_the_key(call, tmp_pat
     Path(log).unlink()
     assert "RuntimeError" in text
     assert "ulazai_live_secret" not in text
+
+
+def test_an_interrupted_simulated_batch_is_resumed_like_a_real_one(call, tmp_path):
+    (tmp_path / "m.yaml").write_text(jobs(2))
+    assert call("run", "m.yaml", "--simulate", "--yes", "--no-wait").code == 0
+    resumed = call("run", "m.yaml", "--simulate", "--yes")
+    assert resumed.code == 0, resumed.err
+    (tmp_path / "m.yaml").write_text(jobs(3))
+    assert call("run", "m.yaml", "--simulate", "--yes").code == 0
+    states = [job["state"] for job in call("status", "m.yaml", "--simulate", "--json").json["jobs"]]
+    assert states == ["downloaded"] * 3
