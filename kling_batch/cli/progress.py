@@ -60,8 +60,18 @@ def write_event(event: Mapping[str, Any]) -> None:
 class Lines:
     """A line on stderr for each thing that matters, and on a terminal a bar below them."""
 
-    def __init__(self, total: int, planned: int, clock: Clock, *, quiet: bool, verbose: bool):
+    def __init__(
+        self,
+        total: int,
+        planned: int,
+        clock: Clock,
+        expected_end: Callable[[], float | None],
+        *,
+        quiet: bool,
+        verbose: bool,
+    ) -> None:
         self._clock = clock
+        self._expected_end = expected_end
         self._quiet = quiet
         self._verbose = verbose
         self._colours = coloured(sys.stderr)
@@ -76,18 +86,17 @@ class Lines:
                 unit="job",
                 file=sys.stderr,
                 dynamic_ncols=True,
-                bar_format="{desc}{bar} {n_fmt}/{total_fmt} {postfix}",
+                bar_format="{n_fmt}/{total_fmt} {bar}{postfix}",
                 leave=False,
             )
-            self._refresh()
 
     def saw(self, happening: Happening) -> None:
         """Write the line that this deserves, if any, and move the bar."""
         detail = happening.detail or {}
-        if happening.name in _ENDS and self._bar is not None:
-            self._bar.update(1)
         if happening.name == "submitted":
             self._credits += int(detail.get("credits", 0))
+        if self._bar is not None and happening.name in _MOVES:
+            self._bar.update(happening.name in _ENDS)
             self._refresh()
         colour, line, always = _LINES.get(happening.name, ("", None, False))
         if line is None or (self._quiet and not always):
@@ -114,11 +123,18 @@ class Lines:
             say(text)
 
     def _refresh(self) -> None:
-        if self._bar is not None:
-            self._bar.set_postfix_str(f"{self._credits:,} of {self._planned:,} credits")
+        """The words behind the bar: what is spent of what was planned, and the end in sight."""
+        if self._bar is None:
+            return
+        words = f"{self._credits:,} of {self._planned:,} credits" if self._planned else ""
+        end = self._expected_end()
+        if end is not None:
+            words += f", done by about {clock_time(end, self._clock.now())}"
+        self._bar.set_postfix_str(words.removeprefix(", "))
 
 
 _ENDS = frozenset({"downloaded", "failed", "rejected", "missing"})
+_MOVES = _ENDS | {"approved", "submitted", "waiting", "adopted", "planned_again"}
 # On a terminal the bar says as much as these.
 _VERBOSE = frozenset({"submitted", "downloaded", "processing", "completed", "fetching_again"})
 
