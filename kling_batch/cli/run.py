@@ -210,7 +210,14 @@ def _build(
     progress: Progress = JsonEvents()
     if not manner.wants_json:
         total = sum(one.follows or one.action is Action.SUBMIT for one in plan.jobs)
-        progress = Lines(total, plan.credits, clock, quiet=manner.quiet, verbose=manner.verbose)
+        progress = Lines(
+            total,
+            plan.credits,
+            clock,
+            lambda: None if workspace.simulated else runner.expected_end(),
+            quiet=manner.quiet,
+            verbose=manner.verbose,
+        )
     runner = Runner(
         plan,
         store,
@@ -223,7 +230,7 @@ def _build(
         ledger=ledger,
         clock=clock,
         workers=Workers(WORKERS),
-        fetcher=MediaFetcher(private_addresses=address.on_loopback, proxies=proxies),
+        fetcher=MediaFetcher(loopback=address.on_loopback, proxies=proxies),
         target=Target(manifest.directory, provenance, manifest.pricing.credits_per_second),
         settings=RunSettings(
             limits=limits_of(manifest.budget, manner.max_credits),

@@ -83,10 +83,10 @@ def _download(
     record: Record, target: Target, fetcher: Fetcher, stopped: Callable[[], bool]
 ) -> Got | NotGot:
     final = target.directory / record.output
-    final.parent.mkdir(parents=True, exist_ok=True)
     # A link in the way may lead out of the folder, whatever the manifest said when it was read.
     if not final.parent.resolve().is_relative_to(target.directory.resolve()):
         return NotGot(Failure.REFUSED, f"{final.parent} leads out of {target.directory}")
+    final.parent.mkdir(parents=True, exist_ok=True)
     placed = _already_placed(record, final)
     if placed is not None:
         return placed
@@ -107,7 +107,7 @@ def _already_placed(record: Record, final: Path) -> Got | None:
         if not path.exists():
             continue
         receipt = read_receipt(path.with_name(f"{record.id}.json"))
-        if receipt and receipt.get("job_id") == record.job_id and receipt["file"] == path.name:
+        if receipt and receipt.get("job_id") == record.job_id and receipt.get("file") == path.name:
             digest = sha256_of(path)
             if digest == receipt.get("sha256"):
                 output = Path(record.output).with_name(path.name).as_posix()
@@ -130,7 +130,7 @@ def _fetch(url: str, part: Path, fetcher: Fetcher, stopped: Callable[[], bool]) 
                 _discard(part)
             if problem is not None:
                 return problem
-            start = _start_of(answer, have)
+            start = _start_of(answer, have, validator)
             if start is None:
                 _discard(part)
                 return NotGot(Failure.TRANSIENT, "the host sent another range than asked for")
@@ -149,10 +149,12 @@ def _problem_of(status: int) -> NotGot | None:
     return NotGot(Failure.TRANSIENT, f"the result's host answered {status}")
 
 
-def _start_of(answer: Fetched, have: int) -> int | None:
+def _start_of(answer: Fetched, have: int, validator: str) -> int | None:
     """The offset at which the body begins: 0 for a whole one; None where it makes no sense."""
     if answer.status == 200:
         return 0
+    if _validator_of(answer.headers) != validator:
+        return None  # a part of other bytes, whatever If-Range asked for
     told = re.match(r"bytes (\d+)-\d+/(\d+|\*)\Z", answer.headers.get("content-range", ""))
     return have if told and int(told[1]) == have and have else None
 
@@ -199,9 +201,13 @@ def _read_validator(part: Path) -> str:
 
 def _write_validator(part: Path, headers: Mapping[str, str]) -> None:
     """Keep what proves that a later range belongs to the same bytes: a strong ETag, or a date."""
+    told = {"if_range": _validator_of(headers)}
+    write_whole(_validator_path(part), json.dumps(told).encode())
+
+
+def _validator_of(headers: Mapping[str, str]) -> str:
     etag = headers.get("etag", "")
-    strong = etag if etag.startswith('"') else headers.get("last-modified", "")
-    write_whole(_validator_path(part), json.dumps({"if_range": strong}).encode())
+    return etag if etag.startswith('"') else headers.get("last-modified", "")
 
 
 def _discard(part: Path) -> None:

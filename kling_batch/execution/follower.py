@@ -31,6 +31,7 @@ class _Watch:
     """What the follower remembers of one job: how often it asked, and how that went."""
 
     begun: float
+    known_before: bool
     asked: int = 0
     bad: int = 0
     gone: int = 0
@@ -72,7 +73,7 @@ class Follower:
 
     def follow(self, record: Record, *, known_before: bool = False) -> None:
         """Take a paid job up: poll it or fetch its result."""
-        watch = self._watches[record.id] = _Watch(self._batch.clock.steady())
+        watch = self._watches[record.id] = _Watch(self._batch.clock.steady(), known_before)
         if record.state is JobState.COMPLETED and record.result_url:
             self._to_fetch.append(record.id)
             return
@@ -146,7 +147,7 @@ class Follower:
             return
         if record.state is JobState.MISSING:
             self.in_flight += 1
-        self._save(moved(record, state), Happening(now, state.value, record.id))
+        self._save(moved(record, state, error=None), Happening(now, state.value, record.id))
 
     def _failed(self, record: Record, told: RemoteJob, now: float) -> None:
         failed = moved(
@@ -175,8 +176,7 @@ class Follower:
             finished_at=now,
         )
         self.in_flight -= record.state in IN_FLIGHT
-        if record.submitted_at is not None:
-            self._measure(now - record.submitted_at)
+        self._measure(self._batch.clock.steady() - watch.begun, known_before=watch.known_before)
         detail: dict[str, object] = {"credits_charged": completed.credits_charged}
         if len(told.result_urls) > 1:
             detail["more_results"] = list(told.result_urls[1:])
@@ -188,8 +188,10 @@ class Follower:
             watch.wants_url = True
             self._retry_url(record.id, watch, "the service gives no URL for the result")
 
-    def _measure(self, seconds: float) -> None:
+    def _measure(self, seconds: float, *, known_before: bool) -> None:
         """Learn how long jobs take, for the first poll of those to come."""
+        if known_before:
+            return  # it may have been done long before this run asked
         self._took = [*self._took[-20:], seconds]
         if len(self._took) >= MEASURED_JOBS:
             self._pace = replace(self._pace, typical=statistics.median(self._took))

@@ -199,7 +199,14 @@ def not_made(record: Record, attempt: Attempt, resolution: str, now: float) -> S
     """An unknown submission that the service did not make, or that the user gives up."""
     spent = record.committed if resolution == "forgotten" else record.credits_spent
     planned = moved(
-        record, JobState.PLANNED, submitted_at=None, job_id=None, error=None, credits_spent=spent
+        record,
+        JobState.PLANNED,
+        submitted_at=None,
+        job_id=None,
+        error=None,
+        credits_charged=None,
+        credits_refunded=None,
+        credits_spent=spent,
     )
     return Settlement(
         replace(attempt, verdict=Verdict.UNKNOWN.value, resolution=resolution),

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -20,6 +20,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from kling_batch import __version__
@@ -28,6 +29,8 @@ from kling_batch.service.transport import HttpRequest, HttpResponse, NothingSent
 CONNECT_SECONDS, READ_SECONDS, WHOLE_SECONDS = 10.0, 60.0, 120.0
 ANSWER_MAX = 8 * 1024 * 1024
 CHUNK = 64 * 1024
+# A download that is slower than so many bytes a second, over so many seconds, is begun anew.
+SLOWEST, SLOW_AFTER = 1024, 60.0
 REDIRECTS_MAX = 5
 RETRY_AFTER_MAX = 20
 USER_AGENT = f"kling-batch/{__version__}"
@@ -120,7 +123,7 @@ class HttpTransport:
                 stream=True,
             ) as response:
                 return self._read(response)
-        except (requests.RequestException, OSError, ValueError) as error:
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             reason = self._redact(_reason(error))
             raise (Unanswered if _wire.sent else NothingSent)(reason) from error
 
@@ -147,8 +150,8 @@ class HttpTransport:
         """The answer, cut at a bound of bytes and of time: what was cut will not parse."""
         body = bytearray()
         deadline = time.monotonic() + WHOLE_SECONDS
-        for chunk in response.iter_content(CHUNK):
-            body += chunk
+        for piece in _pieces(response, decode=True):
+            body += piece
             if len(body) > ANSWER_MAX or time.monotonic() > deadline:
                 break
         headers = {name.lower(): self._redact(value) for name, value in response.headers.items()}
@@ -173,12 +176,13 @@ class RefusedUrl(Exception):
 
 
 class MediaFetcher:
-    """Downloads without the key, from public addresses only (unless the service is on loopback)."""
+    """Downloads without the key and from public addresses only.
 
-    def __init__(
-        self, *, private_addresses: bool = False, proxies: Mapping[str, str] | None = None
-    ) -> None:
-        self._private = private_addresses
+    `loopback`: the service is on this machine, so its results may be too.
+    """
+
+    def __init__(self, *, loopback: bool = False, proxies: Mapping[str, str] | None = None) -> None:
+        self._loopback = loopback
         self._proxies = dict(proxies or {})
         self._local = threading.local()
 
@@ -190,7 +194,7 @@ class MediaFetcher:
             self._check(url)
             _wire.sent = False
             # The peer is checked once more when connected: a name may resolve anew (rebinding).
-            _wire.guard = None if self._private or self._proxies else _refuse_private
+            _wire.guard = None if self._proxies else self._check_address
             try:
                 response = session.get(
                     url,
@@ -204,7 +208,7 @@ class MediaFetcher:
             with response:
                 target = response.headers.get("location")
                 if response.is_redirect and target:
-                    url = urljoin(url, target)
+                    url = _joined(url, target)
                     continue
                 yield Fetched(
                     response.status_code,
@@ -221,28 +225,50 @@ class MediaFetcher:
         return session
 
     def _check(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise RefusedUrl(f"{parts.scheme or 'no'}: URLs are not fetched")
-        if self._private:
-            return
-        with suppress(OSError):  # a name that does not resolve fails when it is connected
-            for found in socket.getaddrinfo(parts.hostname, None):
-                _refuse_private(str(found[4][0]))
+        try:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise RefusedUrl(f"{parts.scheme or 'no'}: URLs are not fetched")
+            addresses = [found[4][0] for found in socket.getaddrinfo(parts.hostname, None)]
+        except ValueError as error:  # no host that can be: [::1, or a label of a hundred letters
+            raise RefusedUrl("the result's URL is none") from error
+        except OSError:
+            return  # a name that does not resolve fails when it is connected
+        for address in addresses:
+            self._check_address(str(address))
+
+    def _check_address(self, address: str) -> None:
+        found = ipaddress.ip_address(address.partition("%")[0])
+        found = getattr(found, "ipv4_mapped", None) or found
+        if not found.is_global and not (self._loopback and found.is_loopback):
+            raise RefusedUrl(f"the address {found} is not public")
+
+
+def _joined(url: str, target: str) -> str:
+    try:
+        return urljoin(url, target)
+    except ValueError as error:
+        raise RefusedUrl("the redirect of the result's URL leads nowhere") from error
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:
+    begun, size = time.monotonic(), 0
     try:
-        yield from response.iter_content(CHUNK)
-    except requests.RequestException as error:
+        # As it is sent: a body that unpacks to a thousand times its size stays small.
+        for piece in _pieces(response, decode=False):
+            yield piece
+            size += len(piece)
+            took = time.monotonic() - begun
+            if took > SLOW_AFTER and size < SLOWEST * took:
+                raise ConnectionError("the result came too slowly")
+    except HTTPError as error:
         raise ConnectionError(_reason(error)) from error
 
 
-def _refuse_private(address: str) -> None:
-    found = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(found, "ipv4_mapped", None)
-    if not (mapped or found).is_global:
-        raise RefusedUrl(f"the address {found} is not public")
+def _pieces(response: requests.Response, *, decode: bool) -> Iterator[bytes]:
+    """The body in pieces as they arrive: a slow one must not hold its reader past a deadline."""
+    while piece := response.raw.read1(CHUNK, decode_content=decode):
+        yield piece
 
 
 def _reason(error: BaseException) -> str:

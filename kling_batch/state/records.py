@@ -77,7 +77,7 @@ class Record:
     def committed(self) -> int:
         """Credits that count as spent: charged or, where not told, planned; less refunds."""
         present = 0
-        if self.state in PAID or self.credits_charged is not None:
+        if self.state in PAID or self.state is S.FAILED:
             charged = self.credits_charged
             present = self.credits_planned if charged is None else charged
             present -= self.credits_refunded or 0
