@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
+
+from kling_batch.structs import dataclass, field
 
 QualityMode = Literal["720p", "1080p"]
 Orientation = Literal["video", "image"]

@@ -7,11 +7,11 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from kling_batch.errors import KeyRefused, UsageError
+from kling_batch.structs import dataclass
 
 DEFAULT_URL = "https://ulazai.com"
 KEY_VARIABLE = "ULAZAI_API_KEY"

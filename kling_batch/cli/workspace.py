@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from kling_batch.planning.timetable import TYPICAL_SECONDS, make_timetable
 from kling_batch.service.ledger import Balance, Ledger, account_file
 from kling_batch.state.opening import Identity, reading, state_path
 from kling_batch.state.records import IN_FLIGHT, JobState, Record
+from kling_batch.structs import dataclass, replace
 
 if TYPE_CHECKING:
     from kling_batch.simulator.jobs import Charge

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from kling_batch.model import Budget
 from kling_batch.service.contracts import RemoteJob
 from kling_batch.state.records import Record
+from kling_batch.structs import dataclass
 
 
 @dataclass(frozen=True, slots=True)

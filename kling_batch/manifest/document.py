@@ -7,7 +7,6 @@ like in memory is what Python has for it; places are found again for what is wro
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -24,6 +23,7 @@ from yaml.events import (
 from kling_batch.manifest.problems import Finding, Place, finding
 from kling_batch.manifest.scalars import STARTS, NotResolved, plain
 from kling_batch.manifest.syntax import syntax_finding
+from kling_batch.structs import dataclass, field
 
 Event = Any
 """A parsing event of PyYAML; its stubs leave out what each kind of event has."""

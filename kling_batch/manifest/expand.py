@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from kling_batch.manifest.inputs import NO_VARIABLES, Input, Inputs, Kind, Variables
 from kling_batch.manifest.nearest import nearest
 from kling_batch.manifest.problems import Finding, Path, finding
 from kling_batch.manifest.urls import safe
+from kling_batch.structs import dataclass, field
 
 MAX_JOBS = 250_000
 _VARIABLE = "vars."

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from kling_batch.manifest import urls
 from kling_batch.manifest.nearest import nearest
 from kling_batch.manifest.problems import Finding, Path, finding
+from kling_batch.structs import dataclass
 
 Kind = Literal["image", "video"]
 Variables = Mapping[str, Any]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from kling_batch.manifest.expand import MAX_JOBS, Cell
@@ -12,6 +11,7 @@ from kling_batch.manifest.outputs import DEFAULT_FILENAME, RESERVED, output_faul
 from kling_batch.manifest.problems import Finding, Line, Path, finding, path_text
 from kling_batch.manifest.prompt import TemplateFault, Templates, is_template
 from kling_batch.model import DURATION_MAX_IMAGE, PROMPT_MAX, Job, JobRequest
+from kling_batch.structs import dataclass, field
 
 BUILT_IN = {"takes": 1, "character_orientation": "video"}
 _ID_MAX = 128

@@ -6,7 +6,6 @@ import gc
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from kling_batch.manifest.settle import Source, settle
 from kling_batch.manifest.shape import Explainer, Shape, inspect
 from kling_batch.manifest.twins import twins
 from kling_batch.model import Budget, Manifest, Pricing, QualityMode, ServiceSettings
+from kling_batch.structs import dataclass, field
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 _RESERVED_NAME = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|\Z)", re.IGNORECASE)

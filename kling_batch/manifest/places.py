@@ -6,7 +6,6 @@ import contextlib
 import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import yaml
 from yaml.events import (
@@ -20,6 +19,7 @@ from yaml.events import (
 
 from kling_batch.manifest.document import Event, events, place_of
 from kling_batch.manifest.problems import Path, Place
+from kling_batch.structs import dataclass
 
 _Trie = dict[str | int, "_Trie"]
 _OPENING = (MappingStartEvent, SequenceStartEvent)

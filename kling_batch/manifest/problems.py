@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from kling_batch.errors import UsageError
+from kling_batch.structs import dataclass
 
 Path = tuple[str | int, ...]
 """A way through the document: ("pairs", 3, "image")."""

@@ -6,10 +6,10 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from kling_batch.manifest.problems import Finding, Path, Place
+from kling_batch.structs import dataclass
 
 _WHOLE = re.compile(r"[-+]?[0-9]{1,18}\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 from kling_batch.manifest.places import Spot, cell_column, lines, locate
 from kling_batch.manifest.problems import Finding, Line, Path, Place, Problem, path_text
 from kling_batch.manifest.secrets import hide_keys
+from kling_batch.structs import dataclass, field
 
 
 @dataclass(slots=True)

@@ -6,7 +6,6 @@ The compiled checks (schema.py) say yes or no. jsonschema is loaded only for wha
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from kling_batch.manifest.problems import Finding, Path, finding
@@ -21,6 +20,7 @@ from kling_batch.manifest.wording import (
     second,
     unknown_said,
 )
+from kling_batch.structs import dataclass
 
 _STAND_INS: dict[str, Any] = {
     "quality_mode": "720p",

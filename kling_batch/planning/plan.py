@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from fnmatch import fnmatchcase
 
 from kling_batch.model import Job, JobRequest, Manifest
 from kling_batch.planning.timetable import Timetable
 from kling_batch.state.records import IN_FLIGHT, PAID, JobState, Record
+from kling_batch.structs import dataclass
 
 
 class Action(str, Enum):
@@ -70,7 +70,7 @@ class Plan:
     name: str
     jobs: tuple[PlannedJob, ...]
     timetable: Timetable
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
 
     def having(self, *actions: Action) -> tuple[PlannedJob, ...]:
         """The jobs with one of these actions."""

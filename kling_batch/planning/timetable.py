@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from kling_batch.service.ledger import HOUR
+from kling_batch.structs import dataclass
 
 # The service says "one to a few minutes a job" (api/CONTRACT.md); used until this state has
 # measured its own.

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
 from typing import Any, Protocol
 
 from kling_batch.model import MODEL, Contract, JobRequest
 from kling_batch.service.transport import HttpRequest
+from kling_batch.structs import dataclass
 
 HISTORY_PAGE = 100
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}\Z")

@@ -11,13 +11,13 @@ import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kling_batch.clock import Clock
 from kling_batch.errors import StateUnusable
 from kling_batch.files import PRIVATE, write_whole
+from kling_batch.structs import dataclass
 
 if TYPE_CHECKING:
     from filelock import FileLock

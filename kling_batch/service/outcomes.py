@@ -6,7 +6,6 @@ The table is the design's: what happened to the POST, and what it is.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any, TypeVar
@@ -20,6 +19,7 @@ from kling_batch.service.contracts import (
     history_page,
 )
 from kling_batch.service.transport import HttpResponse, NothingSent, Unanswered
+from kling_batch.structs import dataclass
 
 T = TypeVar("T")
 

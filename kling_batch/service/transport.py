@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from kling_batch.structs import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from kling_batch.errors import KlingBatchError, StateHeld, StateUnusable
@@ -21,6 +20,7 @@ from kling_batch.state.store import (
     StateNotWritten,
     Store,
 )
+from kling_batch.structs import dataclass
 
 _MAGIC = b"SQLite format 3\x00"
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import Enum
 
 from kling_batch.model import JobRequest
+from kling_batch.structs import dataclass, replace
 
 
 class JobState(str, Enum):

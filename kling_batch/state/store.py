@@ -7,19 +7,19 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from kling_batch.errors import ServiceStopped
 from kling_batch.model import JobRequest
 from kling_batch.state.records import JobState, Record
+from kling_batch.structs import dataclass
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x4B4C4E47  # "KLNG"
 
-_REQUEST = tuple(field.name for field in fields(JobRequest))
-_PLAIN = tuple(f.name for f in fields(Record) if f.name not in ("id", "request", "state"))
+_REQUEST = JobRequest.__slots__
+_PLAIN = tuple(name for name in Record.__slots__ if name not in ("id", "request", "state"))
 _COLUMNS = ("id", "state", *_PLAIN, *_REQUEST)
 _NOT_NULL = {"state", "fingerprint", "output", "credits_planned", "attempts", "credits_spent"}
 
@@ -62,7 +62,7 @@ class Attempt:
     resolution: str | None = None
 
 
-_ATTEMPT = tuple(field.name for field in fields(Attempt))
+_ATTEMPT = Attempt.__slots__
 
 
 @dataclass(frozen=True, slots=True)
