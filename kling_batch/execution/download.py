@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -74,9 +75,12 @@ def download(
 ) -> Got | NotGot:
     """Fetch the record's result and put it in its place with its receipt."""
     try:
-        return _download(record, target, fetcher, stopped)
+        got = _download(record, target, fetcher, stopped)
     except OSError as error:
         return NotGot(Failure.DISK, f"{error.strerror or error}: {error.filename or 'the disk'}")
+    if isinstance(got, Got):
+        _sweep(record, (target.directory / got.output).parent)
+    return got
 
 
 def _download(
@@ -213,6 +217,14 @@ def _validator_of(headers: Mapping[str, str]) -> str:
 def _discard(part: Path) -> None:
     part.unlink(missing_ok=True)
     _validator_path(part).unlink(missing_ok=True)
+
+
+def _sweep(record: Record, folder: Path) -> None:
+    """Remove what runs that were killed left beside this result: parts, unfinished writes."""
+    ours = f".*.{glob.escape(str(record.job_id))}.*"
+    with suppress(OSError):  # the result is in its place, which is what counts
+        for left in (*folder.glob(ours), *folder.glob(f".{record.id}.json.*.tmp")):
+            left.unlink(missing_ok=True)
 
 
 # -- the place -----------------------------------------------------------------------------------
