@@ -165,6 +165,9 @@ def _running(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-wait", action="store_true", help="submit what may go now; do not wait for videos"
     )
+    parser.add_argument(
+        "--on-finish", metavar="CMD", help="a shell command to run at the end, the summary on stdin"
+    )
     parser.add_argument("--poll-interval", type=_positive, metavar="S", help="seconds")
     parser.add_argument(
         "--reconcile-wait",

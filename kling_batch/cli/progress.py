@@ -86,7 +86,7 @@ class Lines:
                 unit="job",
                 file=sys.stderr,
                 dynamic_ncols=True,
-                bar_format="{n_fmt}/{total_fmt} {bar}{postfix}",
+                bar_format="{n_fmt}/{total_fmt} {bar} {desc}",
                 leave=False,
             )
 
@@ -130,7 +130,7 @@ class Lines:
         end = self._expected_end()
         if end is not None:
             words += f", done by about {clock_time(end, self._clock.now())}"
-        self._bar.set_postfix_str(words.removeprefix(", "))
+        self._bar.set_description_str(words.removeprefix(", "))
 
 
 _ENDS = frozenset({"downloaded", "failed", "rejected", "missing"})

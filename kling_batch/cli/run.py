@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from kling_batch.cli.console import coloured, count, dollars, say
+from kling_batch.cli.finish import ring, run_hook
 from kling_batch.cli.git import revision_of
 from kling_batch.cli.plan_view import iso, plan_text
 from kling_batch.cli.progress import JsonEvents, Lines, Progress, totals_text, write_event
@@ -62,6 +63,7 @@ class Manner:
     poll_interval: float | None
     reconcile_wait: float
     timeout: float | None
+    on_finish: str | None
 
 
 def command(
@@ -82,6 +84,7 @@ def command(
     poll_interval: float | None,
     reconcile_wait: float,
     timeout: float | None,
+    on_finish: str | None,
 ) -> ExitCode:
     """Do what the plan says, after the user said yes to it."""
     wishes = Wishes(only=tuple(only), retry_failed=retry_failed, redo_changed=redo_changed)
@@ -96,6 +99,7 @@ def command(
         poll_interval,
         reconcile_wait,
         timeout,
+        on_finish,
     )
     with workspace_for(manifest, base_url, simulate) as workspace:
         return run_batch(workspace, manifest, wishes, manner)
@@ -172,7 +176,7 @@ def _nothing_to_do(
     failed = bool(plan.having(Action.FAILED))
     code = ExitCode.JOBS_FAILED if failed else ExitCode.DONE
     if manner.wants_json:
-        _summary_event(code, records, plan, workspace)
+        write_event(_summary(code, records, plan, workspace))
     elif failed:
         say("Nothing to buy; what failed is kept as it is.")
         say(f"To try it again: {this_command('retry', str(workspace.manifest.source))}")
@@ -332,8 +336,12 @@ def _conclude(
     elif result.unfinished:
         left = count(result.unfinished, "job")
         say(f"To go on with the {left} left: {this_command('run', *again)}")
+    summary = _summary(result.exit_code, records, plan, workspace)
     if manner.wants_json:
-        _summary_event(result.exit_code, records, plan, workspace)
+        write_event(summary)
+    if manner.on_finish is not None:
+        run_hook(manner.on_finish, summary)
+    ring()
     return result.exit_code
 
 
@@ -353,15 +361,14 @@ def _say_undecided(result: Result, records: dict[str, Record], again: Sequence[s
             say(f"  {words} {answer:<14} # {meaning}")
 
 
-def _summary_event(
+def _summary(
     code: ExitCode, records: dict[str, Record], plan: Plan, workspace: Workspace
-) -> None:
+) -> dict[str, object]:
+    """The last event of `run --json`, and what `--on-finish` is given."""
     chosen = [records[one.id] for one in plan.jobs if one.id in records]
-    write_event(
-        {
-            "event": "summary",
-            "at": iso(workspace.clock.now()),
-            "exit_code": int(code),
-            "totals": totals_json(chosen),
-        }
-    )
+    return {
+        "event": "summary",
+        "at": iso(workspace.clock.now()),
+        "exit_code": int(code),
+        "totals": totals_json(chosen),
+    }

@@ -37,14 +37,24 @@ def command(manifest: str, *, wants_json: bool, watch: bool, simulate: bool) -> 
         elif not records:
             say(f"Nothing has been run yet. To begin: {this_command('run', manifest)}")
         else:
-            width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 160
-            lines = status_text(name, records, balance, width, coloured(sys.stdout))
-            if watch and sys.stdout.isatty():
-                sys.stdout.write("\x1b[H\x1b[2J")
-            show("\n".join(lines))
+            _show(name, records, balance, in_place=watch and sys.stdout.isatty())
         if not watch or not _under_way(records):
             return ExitCode.DONE
         time.sleep(REFRESH_SECONDS)
+
+
+def _show(name: str, records: list[Record], balance: Balance | None, *, in_place: bool) -> None:
+    """The table; in place, it is written over the one before, within the window as it is now."""
+    size = shutil.get_terminal_size()
+    width = size.columns if sys.stdout.isatty() else 160
+    rows_max = max(size.lines - 5, 3) if in_place else None
+    lines = status_text(name, records, balance, width, coloured(sys.stdout), rows_max)
+    if not in_place:
+        show("\n".join(lines))
+        return
+    # Line by line over the old table, then clear what is left of it: no flicker.
+    sys.stdout.write("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J")
+    sys.stdout.flush()
 
 
 def _under_way(records: list[Record]) -> bool:

@@ -66,9 +66,18 @@ def _record_json(record: Record, directory: Path) -> dict[str, Any]:
 
 
 def status_text(
-    name: str, records: Sequence[Record], balance: Balance | None, width: int, colours: bool
+    name: str,
+    records: Sequence[Record],
+    balance: Balance | None,
+    width: int,
+    colours: bool,
+    rows_max: int | None = None,
 ) -> list[str]:
-    """The status as lines."""
+    """The status as lines; where not all fit, what is under way and what went wrong comes first."""
+    shown = list(records)
+    if rows_max is not None and len(shown) > rows_max:
+        quiet = (JobState.DOWNLOADED, JobState.PLANNED)
+        shown = sorted(shown, key=lambda record: record.state in quiet)[:rows_max]
     rows = [
         (
             record.state.value,
@@ -76,13 +85,15 @@ def status_text(
             "" if record.credits_charged is None else f"{record.credits_charged:,}",
             clean(record.error or (record.output if record.sha256 else "") or record.job_id or ""),
         )
-        for record in records
+        for record in shown
     ]
     lines = [cut(line, max(width, 60)) for line in columns(rows, frozenset({2}))]
     painted = [
         paint(line, _COLOURS.get(record.state, ""), colours)
-        for record, line in zip(records, lines, strict=True)
+        for record, line in zip(shown, lines, strict=True)
     ]
+    if len(shown) < len(records):
+        painted.append(f"… and {len(records) - len(shown):,} more")
     totals = totals_json(records)
     states = ", ".join(f"{n} {state}" for state, n in totals["by_state"].items() if n)
     tail = (
