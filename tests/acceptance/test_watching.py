@@ -22,13 +22,14 @@ def on_a_terminal(
     """Run the program with a terminal for stdin, stdout and stderr; all that it wrote there."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    surroundings = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
     process = subprocess.Popen(
         [sys.executable, "-m", "kling_batch", *words],
         cwd=folder,
         stdin=slave,
         stdout=slave,
         stderr=slave,
-        env={**os.environ, "TERM": "xterm", **variables},
+        env={**surroundings, "TERM": "xterm", **variables},
     )
     os.close(slave)
     seen = b""
