@@ -18,7 +18,7 @@ from kling_batch.execution.submission import Stop
 from kling_batch.execution.submitter import Submitter
 from kling_batch.execution.workers import Workers
 from kling_batch.planning.plan import Action, Plan, PlannedJob
-from kling_batch.planning.timetable import TYPICAL_SECONDS
+from kling_batch.planning.timetable import TYPICAL_SECONDS, make_timetable
 from kling_batch.service.client import Service
 from kling_batch.service.ledger import Ledger
 from kling_batch.state.records import JobState, Record, moved
@@ -126,6 +126,19 @@ class Runner:
         """Send nothing more and end soon; safe in a signal handler."""
         self._interrupted = True
         self._arrivals.put(lambda: None)
+
+    def expected_end(self) -> float | None:
+        """When all will be done (seconds since the epoch), under the hourly limit as it stands."""
+        return make_timetable(
+            submissions=len(self._submitter.waiting) if self._batch.stop is None else 0,
+            in_flight=self._follower.in_flight,
+            now=self._clock.now(),
+            per_hour=self._settings.per_hour,
+            max_in_flight=self._settings.max_in_flight,
+            ages=self._batch.ledger.ages(),
+            blocked_for=self._batch.ledger.blocked_for(),
+            typical_seconds=self._settings.typical_seconds,
+        ).finished_by
 
     def run(self) -> Result:
         """Work until all that the plan asks for is done, or nothing more can be."""
