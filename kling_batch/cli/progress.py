@@ -13,6 +13,8 @@ from kling_batch.clock import Clock
 from kling_batch.manifest.problems import clean
 from kling_batch.state.store import Happening
 
+LOOK_SECONDS = 2.0
+
 Line = Callable[[Happening, Mapping[str, Any]], str]
 
 
@@ -77,6 +79,8 @@ class Lines:
         self._colours = coloured(sys.stderr)
         self._credits = 0
         self._planned = planned
+        self._end: float | None = None
+        self._look_again = 0.0
         self._bar: Any = None
         if sys.stderr.isatty() and not quiet and total:
             from tqdm import tqdm
@@ -127,9 +131,11 @@ class Lines:
         if self._bar is None:
             return
         words = f"{self._credits:,} of {self._planned:,} credits" if self._planned else ""
-        end = self._expected_end()
-        if end is not None:
-            words += f", done by about {clock_time(end, self._clock.now())}"
+        now = self._clock.steady()
+        if now >= self._look_again:  # looking far ahead takes time where thousands wait
+            self._end, self._look_again = self._expected_end(), now + LOOK_SECONDS
+        if self._end is not None:
+            words += f", done by about {clock_time(self._end, self._clock.now())}"
         self._bar.set_description_str(words.removeprefix(", "))
 
 
