@@ -9,7 +9,7 @@ from kling_batch.manifest.expand import MAX_JOBS, Cell
 from kling_batch.manifest.inputs import Input, Variables
 from kling_batch.manifest.outputs import DEFAULT_FILENAME, RESERVED, output_fault
 from kling_batch.manifest.problems import Finding, Line, Path, finding, path_text
-from kling_batch.manifest.prompt import TemplateFault, Templates, is_template
+from kling_batch.manifest.prompt import TemplateFault, Templates, group, is_template
 from kling_batch.model import DURATION_MAX_IMAGE, PROMPT_MAX, Job, JobRequest
 from kling_batch.structs import dataclass, field
 
@@ -131,8 +131,6 @@ class Assembly:
     def _scope(
         self, cell: Cell, settings: Mapping[str, Any], duration: int, job_id: str, take: int
     ) -> dict[str, Any]:
-        from kling_batch.manifest.sandbox import group
-
         video = _input_scope(cell.video)
         video["duration_seconds"] = cell.video.duration or duration
         return {
@@ -176,8 +174,8 @@ class Assembly:
         if cell.file and found.path[: len(cell.path)] == cell.path:
             found = Finding(found.path, found.said, found.hint, file=cell.file, needle=found.needle)
         key = (found.file, found.path, found.said)
-        group = self._groups.setdefault(key, _Group(found, job_id, detail))
-        group.count += 1
+        same = self._groups.setdefault(key, _Group(found, job_id, detail))
+        same.count += 1
 
     def _too_long(self, cell: Cell, settings: Mapping[str, Any], job_id: str) -> None:
         long, turned = (
@@ -223,13 +221,13 @@ class Assembly:
 
     def findings(self) -> Iterator[Finding]:
         """What is wrong with jobs, each once."""
-        for group in self._groups.values():
-            found = group.finding
-            if group.count > 1:
-                breaks = f"{group.detail} (breaks {group.count:,} jobs, first `{group.first}`)"
+        for same in self._groups.values():
+            found = same.finding
+            if same.count > 1:
+                breaks = f"{same.detail} (breaks {same.count:,} jobs, first `{same.first}`)"
             else:
-                breaks = group.detail if found.path[-1] == "id" else (
-                    f"{group.detail} (job `{group.first}`)"
+                breaks = same.detail if found.path[-1] == "id" else (
+                    f"{same.detail} (job `{same.first}`)"
                 )  # fmt: skip
             yield Finding(
                 found.path, (*found.said, breaks), found.hint,

@@ -8,11 +8,15 @@ can grow only through loops, each round of which is counted, as is every filter'
 work. What passes MAX_WORK or MAX_OUTPUT ends in an error, and so do all of a manifest's
 renderings together that pass MAX_WORK_IN_ALL.
 
-A text without ``{{``, ``{%`` or ``{#`` is no template and never loads Jinja.
+A text without ``{{``, ``{%`` or ``{#`` is no template. One whose only marks are ``{{ name }}`` and
+``{{ group.name }}`` is filled in here: most are such, and Jinja takes 45 ms to load and 650 µs
+to compile each. Wherever that would not end in a plain text, Jinja renders it after all, so
+that every fault and its words are Jinja's; a property test holds the two together.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +38,27 @@ NAMES = (
 )  # fmt: skip
 
 
+GROUPS = frozenset({"image", "video", "vars"})
+
+# What Jinja takes for a name in every place, where the root is one of ours; no other brace may
+# stand in the text, and no "\r", which Jinja makes a "\n".
+_MARK = re.compile(r"\{\{[ \t\n]*([a-z_]+)(?:\.([A-Za-z_][A-Za-z0-9_]*))?[ \t\n]*\}\}")
+
+
+class Group(dict[str, Any]):
+    """``image``, ``video`` or ``vars``: what dotted names are looked up in."""
+
+    __slots__ = ("name",)
+    name: str
+
+
+def group(name: str, values: dict[str, Any]) -> Group:
+    """These values under that name, for a scope."""
+    made = Group(values)
+    made.name = name
+    return made
+
+
 class TemplateFault(Exception):
     """A template that can't be used. ``needle`` is the part that is meant, ``row`` its line."""
 
@@ -50,10 +75,44 @@ def is_template(text: str) -> bool:
     return "{" in text and ("{{" in text or "{%" in text or "{#" in text)
 
 
+Plain = tuple[str, list[tuple[str, str | None, str]]]
+"""The text before the first name; then each name, as root and rest, with the text behind it."""
+
+
+def plain(text: str) -> Plain | None:
+    """The text's parts when all that it has of Jinja are plain names, else None."""
+    if len(text) > MAX_SOURCE or "\r" in text:
+        return None
+    first, *others = _MARK.split(text)
+    if any("{" in part or "}" in part for part in (first, *others[2::3])):
+        return None
+    parts = list(zip(others[::3], others[1::3], others[2::3], strict=True))
+    for root, name, _ in parts:
+        if root not in NAMES or (name is None) is (root in GROUPS):
+            return None
+    return first, parts
+
+
+def filled_in(template: Plain, scope: Scope) -> str | None:
+    """The text with its names filled in; None where Jinja might say more than a text."""
+    text, parts = template
+    for root, name, after in parts:
+        value = scope.get(root)
+        if name is not None:
+            if not isinstance(value, Group):
+                return None
+            value = value.get(name)
+        if not isinstance(value, (str, int, float)):
+            return None
+        text += f"{value!s}{after}"
+    return text if len(text) <= MAX_OUTPUT else None
+
+
 class Templates:
-    """Renders texts; compiles each distinct one once."""
+    """Renders texts; reads or compiles each distinct one once."""
 
     def __init__(self) -> None:
+        self._plain: dict[str, Plain | None] = {}
         self._compiled: dict[str, Template | TemplateFault] = {}
         self._environment: ImmutableSandboxedEnvironment | None = None
         self._meter = Meter()
@@ -62,6 +121,14 @@ class Templates:
         """The text with its variables filled in. Raises TemplateFault."""
         if not is_template(text):
             return text
+        if text not in self._plain:
+            self._plain[text] = plain(text)
+        template = self._plain[text]
+        made = filled_in(template, scope) if template is not None else None
+        return made if made is not None else self.by_jinja(text, scope)
+
+    def by_jinja(self, text: str, scope: Scope) -> str:
+        """The same for any template, at Jinja's price."""
         template = self._compiled.get(text)
         if template is None:
             template = self._compile(text)

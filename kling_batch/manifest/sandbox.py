@@ -13,7 +13,14 @@ from jinja2.utils import missing
 from jinja2.visitor import NodeTransformer
 
 from kling_batch.manifest.nearest import nearest
-from kling_batch.manifest.prompt import MAX_NESTING, MAX_VALUE, NAMES, Meter, TemplateFault
+from kling_batch.manifest.prompt import (
+    MAX_NESTING,
+    MAX_VALUE,
+    NAMES,
+    Group,
+    Meter,
+    TemplateFault,
+)
 
 _ALLOWED: tuple[type[nodes.Node], ...] = (
     nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.For, nodes.Assign,
@@ -143,7 +150,7 @@ class _Missing(StrictUndefined):
 
 def unknown(owner: object, name: str) -> TemplateFault:
     """The fault for a name that is not there; ``owner`` is what it was looked up in."""
-    if isinstance(owner, _Group):
+    if isinstance(owner, Group):
         dotted, known = f"{owner.name}.{name}", [f"{owner.name}.{key}" for key in sorted(owner)]
     elif isinstance(owner, LoopContext):
         dotted, known = f"loop.{name}", [f"loop.{key}" for key in sorted(_LOOP)]
@@ -152,20 +159,6 @@ def unknown(owner: object, name: str) -> TemplateFault:
     else:
         return TemplateFault(f"`.{name[:60]}` is not available on this value", needle=name)
     return TemplateFault(f"unknown variable `{dotted[:80]}`", _nearest(dotted, known), dotted)
-
-
-class _Group(dict[str, Any]):
-    """``image``, ``video`` or ``vars``: what dotted names are looked up in."""
-
-    __slots__ = ("name",)
-    name: str
-
-
-def group(name: str, values: dict[str, Any]) -> dict[str, Any]:
-    """These values under that name, for a scope."""
-    made = _Group(values)
-    made.name = name
-    return made
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -186,7 +179,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         return self.getitem(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        if isinstance(obj, _Group) and isinstance(argument, str):
+        if isinstance(obj, Group) and isinstance(argument, str):
             return obj[argument] if argument in obj else _Missing(obj=obj, name=argument)
         if isinstance(obj, LoopContext) and argument in _LOOP:
             return getattr(obj, argument)

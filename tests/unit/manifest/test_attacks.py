@@ -12,8 +12,7 @@ import pytest
 from kling_batch.manifest.document import MAX_BYTES
 from kling_batch.manifest.load import load_manifest
 from kling_batch.manifest.problems import ManifestInvalid
-from kling_batch.manifest.prompt import TemplateFault, Templates
-from kling_batch.manifest.sandbox import group
+from kling_batch.manifest.prompt import TemplateFault, Templates, group
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n"
