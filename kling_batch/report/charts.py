@@ -119,7 +119,7 @@ def state_chart(by_state: Sequence[StateTotal]) -> Markup:
     return Markup(
         '<svg class="chart" viewBox="0 0 {w} {h}" role="img" aria-labelledby="c2 c2d">'
         '<title id="c2">Credits by state</title><desc id="c2d">{told}</desc>{bars}</svg>'
-    ).format(w=WIDTH, h=max(HEIGHT, _TOP + len(by_state) * _BAR + 6), told=told, bars=bars)
+    ).format(w=WIDTH, h=_TOP + len(by_state) * _BAR, told=told, bars=bars)
 
 
 def _jobs(number: int) -> str:

@@ -45,6 +45,15 @@ function decide(take, word) {
   showDecided();
 }
 
+function addChoice(take) {
+  const group = $("choose").content.firstElementChild.cloneNode(true);
+  group.setAttribute("aria-label", `Decide on ${take.ariaLabel}`);
+  const words = take.dataset.words.split(" ");
+  for (const button of [...group.children]) if (!words.includes(button.dataset.word)) button.remove();
+  take.querySelector(".line").after(group);
+  showChoice(take);
+}
+
 function showChoice(take) {
   const word = choiceOf(take);
   take.dataset.choice = word;
@@ -190,22 +199,46 @@ function showAll() {
 
 // -- media: loaded near the window, given back far from it ----------------------------------------
 
+const hovers = matchMedia("(hover: hover)").matches;
 let playing = null;
 
 function wake(row) {
-  for (const video of row.querySelectorAll(".view:not(.missing) video")) {
-    if (video.dataset.src && !video.getAttribute("src")) video.src = video.dataset.src;
-    if (video.preload === "none") video.preload = "metadata";
+  for (const link of row.querySelectorAll("a.media")) {
+    const view = link.parentElement;
+    if (view.matches(".missing") || view.querySelector("img, video")) continue;
+    view.append(link.matches(".image") ? image(link) : video(link));
   }
+  for (const take of takesOf.get(row)) {
+    if (take.dataset.words && !take.querySelector(".choose")) addChoice(take);
+  }
+}
+
+function image(link) {
+  const made = new Image();
+  made.alt = `Character image ${link.firstChild.textContent}`;
+  made.decoding = "async";
+  made.referrerPolicy = "no-referrer";
+  made.src = link.href;
+  return made;
+}
+
+function video(link) {
+  const made = document.createElement("video");
+  Object.assign(made, { preload: "metadata", muted: true, loop: true, playsInline: true });
+  made.controls = !hovers;
+  made.tabIndex = 0;
+  made.setAttribute("aria-label", link.ariaLabel ?? `Motion clip ${link.firstChild.textContent}`);
+  made.src = link.href;
+  return made;
 }
 
 function rest(row) {
   for (const video of row.querySelectorAll("video")) {
-    if (video.preload === "none" || !video.paused) continue;
-    video.dataset.src ??= video.getAttribute("src");
-    video.preload = "none";
+    if (!video.paused) continue;
+    video.parentElement.classList.remove("loaded");
     video.removeAttribute("src");
     video.load();
+    video.remove();
   }
 }
 
@@ -255,15 +288,20 @@ function missing(media) {
   media.closest(".view").classList.add("missing");
 }
 
+function come(media) {
+  media.closest(".view")?.classList.add("loaded");
+  if (media.closest(".take")) takeShape(media);
+}
+
+// The first result shapes every frame: a batch is rarely both wide and tall.
 function takeShape(video) {
   const root = document.documentElement;
-  if (root.dataset.shape || !video.closest(".take") || !video.videoHeight) return;
+  if (root.dataset.shape || !video.videoHeight) return;
   const ratio = video.videoWidth / video.videoHeight;
   root.dataset.shape = ratio > 1.2 ? "wide" : ratio < 0.85 ? "tall" : "square";
 }
 
 // Controls only where the pointer or the focus is: sixty bars at once hide the pictures.
-const hovers = matchMedia("(hover: hover)").matches;
 function controls(event, wanted) {
   const video = event.target.closest?.(".view")?.querySelector("video");
   if (video && hovers) video.controls = wanted || video === document.activeElement;
@@ -304,7 +342,7 @@ const KEYS = {
 };
 
 function choose(word) {
-  if (current?.querySelector("[data-word]")) decide(current, word);
+  if (current?.dataset.words?.split(" ").includes(word)) decide(current, word);
 }
 
 document.addEventListener("keydown", (event) => {
@@ -317,6 +355,10 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   KEYS[event.key]();
 });
+
+function unfold(wanted) {
+  for (const details of document.querySelectorAll("details")) details.open = wanted;
+}
 
 // -- what is clicked ----------------------------------------------------------------------------
 
@@ -333,7 +375,8 @@ sheet.addEventListener("focusin", (event) => {
 sheet.addEventListener("focusout", (event) => controls(event, false));
 sheet.addEventListener("pointerover", (event) => controls(event, true));
 sheet.addEventListener("pointerout", (event) => controls(event, false));
-sheet.addEventListener("loadedmetadata", (event) => takeShape(event.target), true);
+sheet.addEventListener("load", (event) => come(event.target), true);
+sheet.addEventListener("loadedmetadata", (event) => come(event.target), true);
 sheet.addEventListener("error", (event) => event.target.closest(".view") && missing(event.target), true);
 
 for (const chip of document.querySelectorAll(".chip")) {
@@ -352,21 +395,15 @@ $("clear").addEventListener("click", showAll);
 $("copy").addEventListener("click", copyDecisions);
 $("help").addEventListener("click", () => $("keys").showModal());
 $("follow")?.addEventListener("change", remember);
-addEventListener("beforeprint", () => document.querySelectorAll(".row details").forEach((one) => (one.open = true)));
-addEventListener("afterprint", () => document.querySelectorAll(".row details").forEach((one) => (one.open = false)));
+addEventListener("beforeprint", () => unfold(true));
+addEventListener("afterprint", () => unfold(false));
 setInterval(() => {
   if ($("follow")?.checked && !playing && !document.querySelector("dialog[open]")) location.reload();
 }, 10000);
 
 // -- the beginning ---------------------------------------------------------------------------------
 
-for (const image of sheet.querySelectorAll("img")) {
-  if (image.complete && !image.naturalWidth) missing(image);
-}
-for (const video of hovers ? sheet.querySelectorAll("video") : []) {
-  video.controls = false;
-  video.tabIndex = 0;
-}
+if (innerWidth < 560) $("charts").open = false;
 takes.forEach(showChoice);
 recall();
 showDecided();

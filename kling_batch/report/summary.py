@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 from decimal import Decimal
 
@@ -14,12 +14,11 @@ from kling_batch.state.records import IN_FLIGHT, JobState, Record
 S = JobState
 UNDER_WAY = IN_FLIGHT | {S.PLANNED, S.COMPLETED}
 TROUBLED = frozenset({S.FAILED, S.REJECTED, S.MISSING})
-DECIDABLE = TROUBLED | {S.DOWNLOADED}
 DECISIONS = ("pick", "reject", "redo")
 
 _WORDS = {
     S.PLANNED: "planned",
-    S.UNKNOWN: "outcome unknown",
+    S.UNKNOWN: "unknown",
     S.SUBMITTED: "submitted",
     S.PROCESSING: "processing",
     S.COMPLETED: "ready to fetch",
@@ -30,12 +29,12 @@ _WORDS = {
 }
 _NOTES = {
     S.PLANNED: "not submitted yet",
-    S.UNKNOWN: "no answer came; `resolve` decides it",
+    S.UNKNOWN: "no answer came; resolve decides it",
     S.SUBMITTED: "in the service's queue",
     S.PROCESSING: "being made",
     S.COMPLETED: "made, not downloaded yet",
     S.DOWNLOADED: "the file is gone; the next run fetches it at no cost",
-    S.FAILED: "failed",
+    S.FAILED: "no video was made",
     S.REJECTED: "refused by the service",
     S.MISSING: "the service no longer knows it",
 }
@@ -107,7 +106,7 @@ class Take:
     prompt: str
     settings: str
     decision: str
-    decidable: bool
+    words: tuple[str, ...]
     submitted_at: float
     seconds: float
 
@@ -179,7 +178,7 @@ def summarize(
         request = record.request
         pairs.setdefault((_pair(record), request.image_url, request.video_url), []).append(record)
     return Report(
-        facts=facts,
+        facts=replace(facts, name=shown(facts.name), manifest=shown(facts.manifest)),
         written=_moment(facts.written_at, facts),
         rows=tuple(_row(pair, takes, facts, found, decided) for (pair, *_), takes in pairs.items()),
         totals=_totals(kept, facts),
@@ -260,10 +259,17 @@ def _take(
         prompt="" if alike else shown(record.request.prompt),
         settings="" if same else _settings(record),
         decision=decision,
-        decidable=record.state in DECIDABLE,
+        words=_words(record.state),
         submitted_at=record.submitted_at or 0.0,
         seconds=_seconds(record),
     )
+
+
+def _words(state: JobState) -> tuple[str, ...]:
+    """What can be decided on a job in this state: there is nothing to pick before a video."""
+    if state is S.DOWNLOADED:
+        return DECISIONS
+    return ("redo",) if state in TROUBLED else ()
 
 
 def _seconds(record: Record) -> float:
@@ -280,7 +286,8 @@ def _totals(records: list[Record], facts: Facts) -> Totals:
     jobs = Counter(record.state for record in records)
     credits: Counter[JobState] = Counter()
     for record in records:
-        credits[record.state] += record.committed or record.credits_planned
+        planned = record.state is S.PLANNED
+        credits[record.state] += record.credits_planned if planned else record.committed
     spent = sum(record.committed for record in records)
     usd = "" if facts.usd_per_credit is None else f"{facts.usd_per_credit * spent:,.2f}"
     sent = [record.submitted_at for record in records if record.submitted_at]
