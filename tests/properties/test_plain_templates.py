@@ -73,7 +73,7 @@ def test_both_ways_end_alike(text: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("text", "made"),
     [
-        ("{{ image.name }} does {{video.name}}, take {{ take }}.\n", "knight does waltz, take 2.\n"),
+        ("{{ image.name }} and {{video.name}}, {{ take }}.\n", "knight and waltz, 2.\n"),
         ("{{ vars.true }}", "True"),
         ("{{ vars._a }}", "{{ id }}"),
     ],
