@@ -32,8 +32,8 @@ def say(text: str = "") -> None:
 
 
 def show(text: str) -> None:
-    """A result: to stdout."""
-    print(text)
+    """A result: to stdout, at once: who reads it may wait for it."""
+    print(text, flush=True)
 
 
 def show_json(value: Any) -> None:

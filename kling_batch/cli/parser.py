@@ -168,7 +168,7 @@ def _running(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on-finish", metavar="CMD", help="a shell command to run at the end, the summary on stdin"
     )
-    parser.add_argument("--poll-interval", type=_positive, metavar="S", help="seconds")
+    parser.add_argument("--poll-interval", type=_interval, metavar="S", help="seconds")
     parser.add_argument(
         "--reconcile-wait",
         type=_not_negative,
@@ -200,6 +200,10 @@ def _not_negative(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on")
     return value
+
+
+def _interval(text: str) -> float:
+    return max(_not_negative(text), 0.01)  # 0 asks for the shortest there is
 
 
 def _positive(text: str) -> float:

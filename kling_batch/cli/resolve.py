@@ -16,7 +16,7 @@ from kling_batch.state.opening import Identity, state_path, writing
 from kling_batch.state.records import JobState
 from kling_batch.state.store import Attempt
 
-_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}\Z")
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 
 
 def command(

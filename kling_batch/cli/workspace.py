@@ -17,8 +17,9 @@ from kling_batch.planning.plan import Plan, Wishes, plan_jobs, unmatched
 from kling_batch.planning.timetable import TYPICAL_SECONDS, make_timetable
 from kling_batch.service.ledger import Balance, Ledger, account_file
 from kling_batch.state.opening import Identity, reading, state_path
-from kling_batch.state.records import IN_FLIGHT, JobState, Record
-from kling_batch.structs import dataclass, replace
+from kling_batch.state.records import JobState, Record
+from kling_batch.state.store import Store
+from kling_batch.structs import dataclass, field, replace
 
 if TYPE_CHECKING:
     from kling_batch.simulator.jobs import Charge
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 SIMULATED_SPEED = 30.0
 SIMULATED_BALANCE = 1_000_000
 SIMULATED_KEY = "ulazai_simulated"
-RATES_OLD_AFTER_DAYS = 90
 MEASURED_JOBS = 3
 
 
@@ -157,21 +157,46 @@ def account_of(ledger: Ledger) -> Account:
     return Account(ledger.ages(), ledger.blocked_for(), ledger.balance())
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the state file says that a plan needs; as it stands, where there is none yet.
+
+    `service` is the address that it was last run against.
+    """
+
+    records: dict[str, Record] = field(default_factory=dict)
+    serial: int = 0
+    service: str | None = None
+
+
+def state_of(store: Store) -> State:
+    """What this state says. The serial comes first: what is newer than it is found out later."""
+    serial = store.serial()
+    return State(store.records(), serial, store.meta("service"))
+
+
+def look_at_state(workspace: Workspace) -> State:
+    """The state, without disturbing a run."""
+    with reading(workspace.state_file) as store:
+        return state_of(store) if store else State()
+
+
 def look_at_records(workspace: Workspace) -> dict[str, Record]:
     """The state's records, empty where there is no state yet."""
-    with reading(workspace.state_file) as store:
-        return store.records() if store else {}
+    return look_at_state(workspace).records
 
 
 def make_plan(
     workspace: Workspace,
-    records: Mapping[str, Record],
+    state: State,
     wishes: Wishes,
     account: Account,
     max_credits: int | None = None,
 ) -> Plan:
     """The plan as the manifest, the state and the account stand."""
-    manifest = workspace.manifest
+    from kling_batch.cli.warnings import plan_warnings
+
+    manifest, records = workspace.manifest, state.records
     everything = plan_jobs(
         manifest, records, wishes, workspace.folder, _absent(manifest.directory, records)
     )
@@ -191,7 +216,7 @@ def make_plan(
         typical_seconds=typical_seconds(records.values()),
     )
     plan = replace(plan, timetable=timetable)
-    return replace(plan, warnings=_warnings(workspace, plan, records, account, max_credits))
+    return replace(plan, warnings=plan_warnings(workspace, plan, state, account, max_credits))
 
 
 _NO_TIMETABLE = make_timetable(submissions=0, in_flight=0, now=0.0, per_hour=1, max_in_flight=1)
@@ -216,44 +241,3 @@ def _absent(directory: Path, records: Mapping[str, Record]) -> set[str]:
         for record in records.values()
         if record.state is JobState.DOWNLOADED and not (directory / record.output).exists()
     }
-
-
-def _warnings(
-    workspace: Workspace,
-    plan: Plan,
-    records: Mapping[str, Record],
-    account: Account,
-    max_credits: int | None,
-) -> tuple[str, ...]:
-    from kling_batch.execution.budget import committed, limits_of
-
-    found: list[str] = []
-    manifest = workspace.manifest
-    as_of = manifest.pricing.as_of
-    if as_of is not None:
-        from datetime import date
-
-        age = (date.fromtimestamp(workspace.clock.now()) - as_of).days
-        if age > RATES_OLD_AFTER_DAYS:
-            found.append(f"the rates are of {as_of}, {age} days ago: look whether they still hold")
-    limit = limits_of(manifest.budget, max_credits).max_credits
-    spent = committed(records.values())
-    if limit is not None and spent + plan.credits > limit:
-        found.append(
-            f"the budget of {limit} credits does not reach: {spent} are spent"
-            f" and {plan.credits} planned; submitting will stop there"
-        )
-    if account.balance is not None and account.balance.credits < plan.credits:
-        found.append(
-            f"the balance last seen, {account.balance.credits} credits, does not reach"
-            f" for the {plan.credits} planned"
-        )
-    flying = [r.id for r in records.values() if r.state in IN_FLIGHT]
-    ids = {one.id for one in plan.jobs if one.action.value == "orphan"}
-    lost = [one for one in flying if one in ids]
-    if lost:
-        found.append(
-            f"{', '.join(lost[:3])}{' and others' if len(lost) > 3 else ''} in flight, but no"
-            " longer in the manifest: put back to fetch what was paid for"
-        )
-    return tuple(found)

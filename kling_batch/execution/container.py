@@ -36,24 +36,25 @@ def _what_else(head: bytes) -> str:
 
 
 def _boxes_flaw(file: BinaryIO, size: int) -> str:
-    """Walk the boxes to the very end: a cut file ends inside of one."""
-    names, at = set(), 0
+    """Walk the boxes: a cut file ends inside of one. What no longer reads as boxes proves nothing.
+
+    That a file is short is told by its length first; this is for answers that gave none.
+    """
+    at = 0
     for _ in range(_BOXES_MAX):
         if at == size:
             break
         file.seek(at)
         head = file.read(16)
-        if len(head) < 8:
-            return "it is cut short"
-        length, names_box = int.from_bytes(head[:4], "big"), head[4:8]
+        name = head[4:8]
+        if len(head) >= 8 and not (name.isascii() and name.decode().isprintable()):
+            break
+        length = int.from_bytes(head[:4], "big")
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
         elif length == 0:
             length = size - at  # this box runs to the end of the file
-        if length < 8 or at + length > size:
+        if len(head) < 8 or length < 8 or at + length > size:
             return "it is cut short"
-        names.add(names_box)
         at += length
-    if not {b"moov", b"mdat"} <= names and b"moof" not in names:
-        return "it is cut short: it holds no picture"
     return ""

@@ -17,7 +17,7 @@ from kling_batch.service.transport import HttpRequest
 from kling_batch.structs import dataclass
 
 HISTORY_PAGE = 100
-_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}\Z")
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 _MAX_CREDITS = 10**9
 # Where a history may keep its jobs.
 _LISTS = ("jobs", "results", "history", "items", "data")
@@ -104,11 +104,12 @@ class Canonical:
 
     def receipt(self, body: Any) -> Receipt:
         answer = _successful(body)
-        ids = answer.get("job_ids")
-        if not isinstance(ids, list) or not ids:
+        told = answer.get("job_ids")
+        ids = [one for one in map(_id_or_none, told if isinstance(told, list) else []) if one]
+        if not ids:
             raise Unreadable("no job ids in the answer")
         return Receipt(
-            job_ids=tuple(dict.fromkeys(_job_id(one) for one in ids)),
+            job_ids=tuple(dict.fromkeys(ids)),
             credits_remaining=_credits(answer.get("credits_remaining_total")),
             credits_used=_credits(answer.get("credits_charged")),
         )
@@ -138,10 +139,11 @@ class Legacy:
 
     def receipt(self, body: Any) -> Receipt:
         data = _mapping(_successful(body).get("data"), "data")
-        if data.get("generation_id") is None:
+        told = _id_or_none(data.get("generation_id"))
+        if told is None:
             raise Unreadable("no generation id in the answer")
         return Receipt(
-            job_ids=(_job_id(data["generation_id"]),),
+            job_ids=(told,),
             credits_remaining=_credits(data.get("credits_remaining_total")),
             credits_used=_credits(data.get("credits_used")),
         )
@@ -219,11 +221,9 @@ def _successful(body: Any) -> Mapping[str, Any]:
     return answer
 
 
-def _job_id(value: Any) -> str:
+def _id_or_none(value: Any) -> str | None:
     text = str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
-    if not _JOB_ID.match(text):
-        raise Unreadable("a job id that is none")
-    return text
+    return text if _JOB_ID.match(text) else None
 
 
 def _credits(value: Any) -> int | None:
@@ -236,12 +236,8 @@ def _credits(value: Any) -> int | None:
 
 
 def _id_of(job: Mapping[str, Any]) -> str | None:
-    for key in ("job_id", "generation_id", "id"):
-        try:
-            return _job_id(job.get(key))
-        except Unreadable:
-            continue
-    return None
+    told = (_id_or_none(job.get(key)) for key in ("job_id", "generation_id", "id"))
+    return next((one for one in told if one), None)
 
 
 def _remote_job(value: Any, expected: str | None) -> RemoteJob:
