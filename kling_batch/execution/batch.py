@@ -56,9 +56,14 @@ class Batch:
         now = self.clock.now()
         told = [Happening(now, "renamed", new, {"from": old}) for old, new in pairs.items()]
         self.store.rename(pairs, told)
-        renamed = [replace(self.records.pop(old), id=new) for old, new in pairs.items()]
-        self.records.update((record.id, record) for record in renamed)
-        self.owners.update((r.job_id, r.id) for r in renamed if r.job_id)
+        self.records.update(
+            (new, replace(self.records.pop(old), id=new)) for old, new in pairs.items()
+        )
+        for record in tuple(self.records.values()):
+            main = record.extra_of
+            if main is not None and main in pairs:
+                self.records[record.id] = replace(record, extra_of=pairs[main])
+        self.owners = {r.job_id: r.id for r in self.records.values() if r.job_id}
         for happening in told:
             self.observer(happening)
 

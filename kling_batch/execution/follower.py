@@ -13,7 +13,7 @@ from kling_batch.execution.batch import Batch
 from kling_batch.execution.budget import refund_of
 from kling_batch.execution.download import Failure, Fetcher, Got, NotGot, Target, download
 from kling_batch.execution.polling import JOB_DEADLINE, MISSING_AFTER, Pace
-from kling_batch.execution.submission import Stop
+from kling_batch.execution.submission import Stop, further_results, result_of
 from kling_batch.execution.workers import Workers
 from kling_batch.service.client import Service
 from kling_batch.service.contracts import Phase, RemoteJob
@@ -24,6 +24,8 @@ from kling_batch.state.store import Happening
 DOWNLOADS_AT_ONCE = 4
 DOWNLOAD_TRIES = 6
 MEASURED_JOBS = 3
+# A refund that was not told with the failure is asked for this often.
+REFUND_ASKED = 3
 
 
 @dataclass(slots=True)
@@ -37,6 +39,7 @@ class _Watch:
     gone: int = 0
     fetched: int = 0
     wants_url: bool = False
+    refund_asked: int = 0
 
 
 class Follower:
@@ -108,7 +111,7 @@ class Follower:
         heapq.heappush(self._due, (self._batch.clock.steady() + seconds, job))
 
     def _poll(self, job: str) -> None:
-        job_id = self._batch.records[job].job_id or ""
+        job_id, _ = result_of(self._batch.records[job])
         self._workers.start(
             lambda: self._service.status(job_id), lambda told: self._polled(job, told)
         )
@@ -128,10 +131,12 @@ class Follower:
     def _take(self, job: str, watch: _Watch, told: RemoteJob) -> None:
         """Record what the service says, and go on from there. Terminal states are sticky."""
         record, now = self._batch.records[job], self._batch.clock.now()
-        if watch.wants_url:
+        if record.state is JobState.FAILED:
+            self._take_refund(record, watch, told)
+        elif watch.wants_url:
             self._take_url(record, watch, told)
         elif told.phase is Phase.FAILED:
-            self._failed(record, told, now)
+            self._failed(record, watch, told, now)
         elif told.phase is Phase.COMPLETED:
             self._completed(record, watch, told, now)
         elif self._batch.clock.steady() - watch.begun > JOB_DEADLINE:
@@ -149,7 +154,7 @@ class Follower:
             self.in_flight += 1
         self._save(moved(record, state, error=None), Happening(now, state.value, record.id))
 
-    def _failed(self, record: Record, told: RemoteJob, now: float) -> None:
+    def _failed(self, record: Record, watch: _Watch, told: RemoteJob, now: float) -> None:
         failed = moved(
             record,
             JobState.FAILED,
@@ -160,9 +165,28 @@ class Follower:
             credits_refunded=refund_of(told, record.credits_planned),
             finished_at=now,
         )
-        self._end(record)
+        self.in_flight -= record.state in IN_FLIGHT
         detail = {"error": failed.error, "credits_refunded": failed.credits_refunded}
         self._save(failed, Happening(now, "failed", record.id, detail))
+        self._await_refund(failed, watch)
+
+    def _await_refund(self, record: Record, watch: _Watch) -> None:
+        """A refund may be told after the failure: until it is, the credits count as spent."""
+        if record.committed == record.credits_spent or watch.refund_asked >= REFUND_ASKED:
+            self._end(record)
+            return
+        watch.refund_asked += 1
+        self._poll_in(record.id, self._pace.after_trouble(record.id, watch.refund_asked, None))
+
+    def _take_refund(self, record: Record, watch: _Watch, told: RemoteJob) -> None:
+        refunded = refund_of(told, record.credits_planned)
+        if refunded and refunded != record.credits_refunded:
+            record = replace(record, credits_refunded=refunded)
+            told_now = Happening(
+                self._batch.clock.now(), "refunded", record.id, {"credits": refunded}
+            )
+            self._save(record, told_now)
+        self._await_refund(record, watch)
 
     def _completed(self, record: Record, watch: _Watch, told: RemoteJob, now: float) -> None:
         charged = told.credits_charged
@@ -177,11 +201,19 @@ class Follower:
         )
         self.in_flight -= record.state in IN_FLIGHT
         self._measure(self._batch.clock.steady() - watch.begun, known_before=watch.known_before)
-        detail: dict[str, object] = {"credits_charged": completed.credits_charged}
-        if len(told.result_urls) > 1:
-            detail["more_results"] = list(told.result_urls[1:])
-        self._save(completed, Happening(now, "completed", record.id, detail))
-        self._batch.compare_charge(completed, told.duration_seconds)
+        detail = {"credits_charged": completed.credits_charged}
+        others = further_results(completed, told.result_urls, self._batch.records)
+        self._batch.save(
+            (completed, *others),
+            [
+                Happening(now, "completed", record.id, detail),
+                *(Happening(now, "extra", one.id, {"job_id": one.job_id}) for one in others),
+            ],
+        )
+        if completed.credits_charged != record.credits_charged:
+            self._batch.compare_charge(completed, told.duration_seconds)
+        for one in others:
+            self.follow(one)
         if completed.result_url:
             self._to_fetch.append(record.id)
         else:
@@ -197,6 +229,9 @@ class Follower:
             self._pace = replace(self._pace, typical=statistics.median(self._took))
 
     def _nothing_told(self, job: str, watch: _Watch, told: Untold) -> None:
+        if self._batch.records[job].state is JobState.FAILED:
+            self._await_refund(self._batch.records[job], watch)
+            return
         if told.trouble is Trouble.KEY_REFUSED:
             self._batch.halt(
                 Stop(
@@ -290,7 +325,8 @@ class Follower:
 
     def _take_url(self, record: Record, watch: _Watch, told: RemoteJob) -> None:
         """A finished job stays finished, whatever its status says now: only its URL is taken."""
-        url = told.result_urls[0] if told.result_urls else record.result_url
+        _, number = result_of(record)
+        url = told.result_urls[number] if number < len(told.result_urls) else record.result_url
         if not url:
             self._retry_url(record.id, watch, "the service gives no URL for the result")
             return

@@ -55,7 +55,8 @@ class Reconciler:
 
     def take_up(self, record: Record, attempt: Attempt) -> None:
         """Begin to look for what became of this submission."""
-        self._claims[record.id] = Claim(attempt, record.request)
+        earlier = self._batch.store.job_ids_before(attempt.id)
+        self._claims[record.id] = Claim(attempt, record.request, earlier)
         self._inquiries[record.id] = Inquiry(begun=self._batch.clock.steady())
 
     @property

@@ -40,10 +40,14 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A submission whose outcome is unknown, and the job that it was for."""
+    """A submission whose outcome is unknown, the job that it was for, and what came before it.
+
+    `earlier` are the service's ids of our jobs that were bought before: an order without a clock.
+    """
 
     attempt: Attempt
     request: JobRequest
+    earlier: frozenset[str] = frozenset()
 
     @property
     def since(self) -> float:
@@ -170,8 +174,8 @@ def _absence(
     ]
     shown = {job.job_id for job in reading.jobs}
     times = [job.created_at for job in reading.jobs if job.created_at is not None]
-    older_shown = any(at < claim.since for at in times) or any(
-        at < claim.attempt.sent_at and job_id in shown for job_id, at in ours.items()
+    older_shown = any(at < claim.since - NEAR for at in times) or bool(
+        shown & frozenset.intersection(*(one.earlier for one in alike))
     )
     doubts = (
         (any(job.prompt is None for job in free), "the history tells no prompts"),

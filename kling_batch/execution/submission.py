@@ -6,9 +6,11 @@ what `settle` says before it prints or decides anything else.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import PurePosixPath
+from typing import Any
 
 from kling_batch.errors import ExitCode
 from kling_batch.model import JobRequest
@@ -163,27 +165,59 @@ def _accepted(
 
 def _extras(record: Record, job_ids: list[str], ids_in_use: Collection[str]) -> list[Record]:
     """A record of its own for every job that came unasked, so that its video is fetched too."""
-    extras: list[Record] = []
-    number = 0
-    for job_id in job_ids:
-        number += 1
-        while f"{record.id}.extra{number}" in ids_in_use:
-            number += 1
-        path = PurePosixPath(record.output)
-        output = path.with_name(f"{path.stem}.extra{number}{path.suffix}").as_posix()
-        extras.append(
-            replace(
-                record,
-                id=f"{record.id}.extra{number}",
-                job_id=job_id,
-                output=output,
-                extra_of=record.id,
-                credits_charged=None,
-                credits_spent=0,
-                attempts=0,
-            )
+    return [
+        _beside(record, number, job_id, credits_charged=None)
+        for number, job_id in zip(_free_numbers(record, ids_in_use), job_ids, strict=False)
+    ]
+
+
+def further_results(
+    record: Record, urls: Sequence[str], ids_in_use: Collection[str]
+) -> list[Record]:
+    """A record of its own for every result of a finished job after its first one.
+
+    The job's id goes on with `#` and the result's number, which no id of the service holds.
+    """
+    if record.extra_of is not None and "#" in (record.job_id or ""):
+        return []
+    return [
+        _beside(
+            record,
+            number,
+            f"{record.job_id}#{place}",
+            result_url=url,
+            credits_planned=0,
+            credits_charged=0,
+            credits_refunded=None,
         )
-    return extras
+        for number, (place, url) in zip(
+            _free_numbers(record, ids_in_use), enumerate(urls[1:], 1), strict=False
+        )
+    ]
+
+
+def result_of(record: Record) -> tuple[str, int]:
+    """The service's id of the job, and which of its results this record is for (from 0)."""
+    job_id, _, place = (record.job_id or "").partition("#")
+    return job_id, int(place or 0)
+
+
+def _free_numbers(record: Record, ids_in_use: Collection[str]) -> Iterator[int]:
+    return (number for number in count(1) if f"{record.id}.extra{number}" not in ids_in_use)
+
+
+def _beside(record: Record, number: int, job_id: str, **changes: Any) -> Record:
+    path = PurePosixPath(record.output)
+    return replace(
+        record,
+        id=f"{record.id}.extra{number}",
+        job_id=job_id,
+        output=path.with_name(f"{path.stem}.extra{number}{path.suffix}").as_posix(),
+        extra_of=record.extra_of or record.id,
+        credits_spent=0,
+        attempts=0,
+        **changes,
+    )
 
 
 def adopted(record: Record, attempt: Attempt, job_id: str, now: float) -> Settlement:

@@ -94,6 +94,16 @@ class Store:
         rows = self.connection.execute("SELECT * FROM attempts ORDER BY rowid")
         return {row[1]: _attempt(row) for row in rows}
 
+    def job_ids_before(self, attempt: str) -> frozenset[str]:
+        """The jobs of the service that were bought before this attempt was made."""
+        rows = self.connection.execute(
+            "SELECT job_id FROM jobs JOIN (SELECT job, max(rowid) AS last FROM attempts"
+            " GROUP BY job) ON job = coalesce(extra_of, jobs.id) WHERE job_id IS NOT NULL"
+            " AND last < (SELECT rowid FROM attempts WHERE id = ?)",
+            (attempt,),
+        )
+        return frozenset(row[0] for row in rows)
+
     def serial(self) -> int:
         """A number that grows with every change."""
         row = self.connection.execute("SELECT max(serial) FROM events").fetchone()
@@ -156,6 +166,9 @@ class Store:
         with self._commit():
             for old, new in pairs.items():
                 self.connection.execute("UPDATE jobs SET id = ? WHERE id = ?", (new, old))
+                self.connection.execute(
+                    "UPDATE jobs SET extra_of = ? WHERE extra_of = ?", (new, old)
+                )
                 self.connection.execute("UPDATE attempts SET job = ? WHERE job = ?", (new, old))
             self._tell(happenings)
 
