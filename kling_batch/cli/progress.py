@@ -105,7 +105,8 @@ class Lines:
         colour, line, always = _LINES.get(happening.name, ("", None, False))
         if line is None or (self._quiet and not always):
             return
-        if happening.name in _VERBOSE and not self._verbose and self._bar is not None:
+        told_by_bar = happening.name in _TOLD_BY_BAR and self._bar is not None
+        if not self._verbose and (told_by_bar or happening.name in _VERBOSE):
             return
         job = f"{happening.job}  " if happening.job else ""
         self._write(paint(job + clean(line(happening, detail)), colour, self._colours))
@@ -142,7 +143,8 @@ class Lines:
 _ENDS = frozenset({"downloaded", "failed", "rejected", "missing"})
 _MOVES = _ENDS | {"approved", "submitted", "waiting", "adopted", "planned_again"}
 # On a terminal the bar says as much as these.
-_VERBOSE = frozenset({"submitted", "downloaded", "processing", "completed", "fetching_again"})
+_TOLD_BY_BAR = frozenset({"submitted", "downloaded"})
+_VERBOSE = frozenset({"fetching_again"})
 
 
 def _waiting(happening: Happening, detail: Mapping[str, Any]) -> str:

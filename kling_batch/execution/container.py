@@ -11,6 +11,10 @@ from typing import BinaryIO
 
 _EBML = b"\x1a\x45\xdf\xa3"
 _BOXES_MAX = 100_000
+_TOP_LEVEL = frozenset(
+    (b"ftyp", b"styp", b"pdin", b"moov", b"moof", b"mdat", b"mfra", b"sidx", b"emsg", b"meta")
+    + (b"free", b"skip", b"wide", b"udta", b"uuid")
+)
 
 
 def flaw(path: Path) -> str:
@@ -22,7 +26,7 @@ def flaw(path: Path) -> str:
             return "it is empty"
         if head.startswith(_EBML):
             return ""
-        if head[4:8] not in (b"ftyp", b"moov", b"wide", b"mdat", b"free", b"skip"):
+        if head[4:8] not in _TOP_LEVEL:
             return _what_else(head)
         file.seek(0)
         return _boxes_flaw(file, size)
@@ -47,7 +51,7 @@ def _boxes_flaw(file: BinaryIO, size: int) -> str:
         file.seek(at)
         head = file.read(16)
         name = head[4:8]
-        if len(head) >= 8 and not (name.isascii() and name.decode().isprintable()):
+        if len(head) >= 8 and name not in _TOP_LEVEL:
             break
         length = int.from_bytes(head[:4], "big")
         if length == 1:

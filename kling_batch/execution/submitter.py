@@ -204,9 +204,9 @@ class Submitter:
         balance = self._batch.ledger.balance()
         text = f"the {len(self.waiting)} jobs left need {needed} credits"
         if balance is not None:
-            text += (
-                f", {max(needed - balance.credits, 0)} more than the {balance.credits} last seen"
-            )
+            text += f"; the balance last seen was {balance.credits}"
+            if needed > balance.credits:
+                text += f", {needed - balance.credits} short"
         return replace(stop, message=f"{stop.message}; {text}")
 
 

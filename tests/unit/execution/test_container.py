@@ -18,8 +18,9 @@ FTYP = b"\x00\x00\x00\x14ftypisom\x00\x00\x02\x00isom"
         FTYP + b"\x00\x00\x00\x00mdat" + b"to the end",
         FTYP + b"\x00\x00\x00\x01mdat" + (26).to_bytes(8, "big") + b"0123456789",
         FTYP + bytes(range(256)),
+        FTYP + b"x" * 300,
     ],
-    ids=["mp4", "matroska", "a last box without length", "a long length", "what is no box"],
+    ids=["mp4", "matroska", "a last box without length", "a long length", "no box", "no known box"],
 )
 def test_a_whole_video_has_no_flaw(tmp_path, body):
     (tmp_path / "v").write_bytes(body)
