@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import time
-import uuid
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -65,7 +64,7 @@ class FastClock:
         self._speed = speed
         self._wall_start = time.time()
         self._start = time.monotonic()
-        self.era = uuid.uuid4().hex
+        self.era = _own_era()
 
     def now(self) -> float:
         return self._wall_start + self.steady()
@@ -93,4 +92,10 @@ def _boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         # No boot id on this system: an era of this process alone, so ages use wall time.
-        return uuid.uuid4().hex
+        return _own_era()
+
+
+def _own_era() -> str:
+    import uuid
+
+    return uuid.uuid4().hex

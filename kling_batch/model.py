@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
@@ -34,6 +32,9 @@ class JobRequest:
 
     def fingerprint(self) -> str:
         """32 hex digits that change exactly when the request does."""
+        import hashlib  # OpenSSL comes with it (3 ms), and `validate` has no use for it
+        import json
+
         text = json.dumps(
             [
                 self.prompt,

@@ -6,9 +6,10 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from datetime import datetime
-from decimal import ROUND_HALF_UP, Decimal
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 _COLOURS = {"green": 32, "yellow": 33, "red": 31, "blue": 34, "dim": 2, "bold": 1}
 
@@ -16,6 +17,17 @@ _COLOURS = {"green": 32, "yellow": 33, "red": 31, "blue": 34, "dim": 2, "bold": 
 def coloured(stream: TextIO) -> bool:
     """Whether colours are wanted there (https://no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def width_of(stream: TextIO) -> int:
+    """How wide a line may be there; off a terminal nothing is narrow."""
+    if not stream.isatty():
+        return 160
+    try:
+        columns = os.environ.get("COLUMNS", "")
+        return int(columns) if columns.isdigit() else os.get_terminal_size(stream.fileno()).columns
+    except OSError:
+        return 80
 
 
 def paint(text: str, colour: str, wanted: bool) -> str:
@@ -43,6 +55,8 @@ def show_json(value: Any) -> None:
 
 def clock_time(seconds: float, now: float) -> str:
     """A time as people say it: "16:15", with the day where it is not today's."""
+    from datetime import datetime
+
     then, today = datetime.fromtimestamp(seconds), datetime.fromtimestamp(now)
     if then.date() == today.date():
         return then.strftime("%H:%M")
@@ -51,6 +65,8 @@ def clock_time(seconds: float, now: float) -> str:
 
 def dollars(amount: Decimal) -> str:
     """Rounded to the cent."""
+    from decimal import ROUND_HALF_UP, Decimal
+
     return f"${amount.quantize(Decimal('0.01'), ROUND_HALF_UP):,}"
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,6 +88,8 @@ def accounts_folder() -> Path:
 
 def this_command(command: str, *words: str) -> str:
     """A command as the user would type it."""
+    import shlex
+
     return shlex.join(["kling-batch", command, *words])
 
 
@@ -101,6 +101,8 @@ def interactive() -> bool:
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
+    import ipaddress
+
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from kling_batch.cli.console import count, show, show_json
+from kling_batch.cli.sources import read_source
 from kling_batch.cli.surroundings import find_address
-from kling_batch.cli.workspace import read_source
 from kling_batch.errors import ExitCode
 from kling_batch.manifest.problems import ManifestInvalid, Problem, as_json
 from kling_batch.manifest.problems import show as problem_text
 
 
-def command(manifests: list[str], *, wants_json: bool, base_url: str | None) -> ExitCode:
+def command(
+    manifests: list[str], *, form: str, wants_json: bool, base_url: str | None
+) -> ExitCode:
     """Check each manifest; exit 2 when one of them is invalid."""
     private = find_address(base_url).on_loopback
     problems: list[Problem] = []

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kling_batch.cli.sources import read_source
 from kling_batch.cli.surroundings import Address, accounts_folder, find_address, find_key
 from kling_batch.clock import Clock, FastClock, SystemClock
 from kling_batch.errors import KeyRefused, UsageError
-from kling_batch.manifest.load import load_manifest
 from kling_batch.model import Manifest
 from kling_batch.planning.plan import Plan, Wishes, plan_jobs, unmatched
 from kling_batch.planning.timetable import TYPICAL_SECONDS, make_timetable
@@ -60,14 +59,6 @@ class Workspace:
     def output_directory(self) -> Path:
         """The same, as a path."""
         return self.manifest.directory / self.folder
-
-
-def read_source(name: str, *, private_urls: bool) -> Manifest:
-    """The manifest of this name; `-` is standard input."""
-    if name == "-":
-        text = sys.stdin.buffer.read()
-        return load_manifest(Path("stdin.yaml"), text=text, private_urls=private_urls)
-    return load_manifest(Path(name), private_urls=private_urls)
 
 
 def open_workspace(name: str, base_url: str | None) -> Workspace:
