@@ -341,6 +341,9 @@ const KEYS = {
   Escape: showAll,
 };
 
+// What has a use of its own for a key keeps it.
+const OWN = { " ": "button, summary, a, video", ArrowLeft: "video", ArrowRight: "video" };
+
 function choose(word) {
   if (current?.dataset.words?.split(" ").includes(word)) decide(current, word);
 }
@@ -349,8 +352,7 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const typing = event.target.closest("input, select, textarea");
   if (typing && event.key === "Escape") typing.blur();
-  const own = event.key.length > 1 || event.key === " ";
-  if (typing || (own && event.target.closest("button, summary, a, video"))) return;
+  if (typing || (OWN[event.key] && event.target.closest(OWN[event.key]))) return;
   if (!Object.hasOwn(KEYS, event.key)) return;
   event.preventDefault();
   KEYS[event.key]();

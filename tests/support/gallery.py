@@ -9,6 +9,7 @@ from kling_batch.model import JobRequest
 from kling_batch.report.summary import Facts, Found, Report, summarize
 from kling_batch.state.records import JobState, Record
 
+EVIL = '</p><script>document.title = "hacked"</script><img src=x onerror="document.title=1">'
 FACTS = Facts("spring", "spring.yaml", 1_800_000_000.0, zone=timezone.utc)
 REQUEST = JobRequest(
     "a waltz", "https://cdn.example.com/a/knight.png", "https://cdn.example.com/w.mp4",
