@@ -147,7 +147,8 @@ class Runner:
             self._deadline = self._clock.steady() + self._settings.timeout
         while not self._finished():
             self._start_due(self._clock.steady())
-            self._take_arrivals(self._next_wake())
+            if not self._finished():  # a budget that is reached may have been the last word
+                self._take_arrivals(self._next_wake())
         return self._result()
 
     @property
@@ -284,19 +285,25 @@ class Runner:
 
     def _result(self) -> Result:
         asked_for = {one.id for one in self._plan.jobs if one.action is not Action.ORPHAN}
-        states = [
-            record.state
+        records = [
+            record
             for record in self._batch.records.values()
             if record.id in asked_for or record.extra_of in asked_for
         ]
+        states = [record.state for record in records]
         open_states = {JobState.PLANNED, JobState.COMPLETED}
         if self._settings.wait:
             open_states |= {JobState.SUBMITTED, JobState.PROCESSING}
-        unfinished = sum(state in open_states for state in states)
+        undecided = self._reconciler.asks
+        unfinished = sum(
+            record.state in open_states
+            or (record.state is JobState.UNKNOWN and record.id not in undecided)
+            for record in records
+        )
         return Result(
             exit_code=self._exit_code(states, unfinished),
             stop=self._stop(),
-            undecided=dict(self._reconciler.asks),
+            undecided=dict(undecided),
             left=dict(self._follower.left),
             unfinished=unfinished,
             spent=self._batch.spent,

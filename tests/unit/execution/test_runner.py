@@ -123,3 +123,11 @@ def test_a_redone_job_keeps_the_video_that_was_paid_for_before(folder: Path) -> 
     assert len(videos) == 2
     assert first in videos
     assert bench.records()["j1"].committed == 120
+
+
+def test_a_budget_that_is_reached_at_once_ends_the_run_at_once(folder: Path) -> None:
+    bench = Bench(folder, jobs(1))
+    start = bench.clock.steady()
+    assert bench.run(max_credits=59).exit_code is ExitCode.BUDGET
+    assert bench.clock.steady() - start < 1
+    assert bench.simulator.ledger == ()
