@@ -29,7 +29,7 @@ from kling_batch.state.opening import reading, state_path
 from kling_batch.state.records import JobState, Record
 
 KEY = "ulazai_live_of_the_fault_tests"
-PATIENCE = 60.0  # seconds after which a process or a wait counts as hung
+PATIENCE = 25.0  # seconds after which a process or a wait counts as hung
 
 
 class Service(Simulator):
