@@ -58,15 +58,26 @@ def build_parser() -> argparse.ArgumentParser:
     init.add_argument("directory", nargs="?", default=".", metavar="DIR")
 
     validate = command("validate", "check manifests; no network, no key")
-    validate.add_argument("manifests", nargs="+", metavar="MANIFEST")
+    _manifests(validate)
+    validate.add_argument(
+        "--format",
+        choices=("text", "json", "github"),
+        default="text",
+        dest="form",
+        help="github: annotations for pull requests",
+    )
     _json(validate)
     _base_url(validate)
 
     plan = command("plan", "show what a run would do, its price and its end; no network, no key")
-    _manifest(plan)
+    _manifests(plan)
     _json(plan)
+    plan.add_argument("--out", metavar="FILE", help="save the plan, for `run FILE`")
     plan.add_argument(
         "--check", action="store_true", help="exit with 8 when there is anything to do"
+    )
+    plan.add_argument(
+        "--against", metavar="REV", help="price the change since this git revision, as a table"
     )
     _selection(plan)
     _max_credits(plan)
@@ -74,9 +85,8 @@ def build_parser() -> argparse.ArgumentParser:
     _base_url(plan)
 
     run = command("run", "plan, ask, then submit, follow and download; again to resume")
-    _manifest(run)
+    _manifests(run, "MANIFEST|PLAN")
     _running(run)
-    run.add_argument("--retry-failed", action="store_true", help="submit failed jobs again")
     _selection(run)
 
     retry = command("retry", "run the jobs that failed once more")
@@ -85,7 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
     _running(retry)
 
     status = command("status", "show what stands where, from the state file")
-    _manifest(status)
+    _manifests(status)
     _json(status)
     status.add_argument("--watch", action="store_true", help="refresh until the run ends")
     _simulated(status)
@@ -114,13 +124,19 @@ def build_parser() -> argparse.ArgumentParser:
 
     schema = command("schema", "print a JSON Schema")
     schema.add_argument(
-        "--kind", choices=("manifest", "plan", "status", "event"), default="manifest"
+        "--kind",
+        choices=("manifest", "plan", "status", "event", "saved-plan", "change"),
+        default="manifest",
     )
     return parser
 
 
 def _manifest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("manifest", metavar="MANIFEST")
+
+
+def _manifests(parser: argparse.ArgumentParser, metavar: str = "MANIFEST") -> None:
+    parser.add_argument("manifests", nargs="+", metavar=metavar)
 
 
 def _json(parser: argparse.ArgumentParser) -> None:
@@ -147,6 +163,7 @@ def _selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", action="append", default=[], metavar="GLOB", help="only jobs with such an id"
     )
+    parser.add_argument("--retry-failed", action="store_true", help="submit failed jobs again")
     parser.add_argument(
         "--redo-changed", action="store_true", help="make again what the manifest changed"
     )

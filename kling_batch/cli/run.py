@@ -8,14 +8,15 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 from kling_batch.cli.console import coloured, count, dollars, say
 from kling_batch.cli.finish import ring, run_hook
 from kling_batch.cli.git import revision_of
 from kling_batch.cli.plan_view import iso, plan_text
 from kling_batch.cli.progress import JsonEvents, Lines, Progress, totals_text, write_event
+from kling_batch.cli.saved_plan import Approved, find_saved
 from kling_batch.cli.status_view import totals_json
 from kling_batch.cli.surroundings import (
     find_key,
@@ -30,7 +31,9 @@ from kling_batch.cli.workspace import (
     make_plan,
     open_ledger,
     open_workspace,
+    planning_workspace,
     simulated_workspace,
+    state_of,
     typical_seconds,
 )
 from kling_batch.errors import Declined, ExitCode, UsageError
@@ -45,6 +48,7 @@ from kling_batch.service.ledger import Ledger
 from kling_batch.state.opening import writing
 from kling_batch.state.records import JobState, Record
 from kling_batch.state.store import Store
+from kling_batch.structs import dataclass, replace
 
 WORKERS = 16
 
@@ -67,42 +71,66 @@ class Manner:
 
 
 def command(
-    manifest: str,
+    manifests: list[str],
     *,
     only: list[str],
     retry_failed: bool,
     redo_changed: bool,
     simulate: bool,
     base_url: str | None,
-    yes: bool,
-    wants_json: bool,
-    quiet: bool,
-    verbose: bool,
-    max_credits: int | None,
-    canary: int | None,
-    no_wait: bool,
-    poll_interval: float | None,
-    reconcile_wait: float,
-    timeout: float | None,
-    on_finish: str | None,
+    **manner: Any,
 ) -> ExitCode:
-    """Do what the plan says, after the user said yes to it."""
+    """Do what each plan says, after the user said yes to it; one manifest after another."""
     wishes = Wishes(only=tuple(only), retry_failed=retry_failed, redo_changed=redo_changed)
-    manner = Manner(
-        yes,
-        wants_json,
-        quiet,
-        verbose,
-        max_credits,
-        canary,
-        no_wait,
-        poll_interval,
-        reconcile_wait,
-        timeout,
-        on_finish,
-    )
-    with workspace_for(manifest, base_url, simulate) as workspace:
-        return run_batch(workspace, manifest, wishes, manner)
+    how = Manner(**manner)
+    if len(manifests) > 1:
+        return _run_several(manifests, wishes, how, base_url, simulate)
+    return _run_one(manifests[0], wishes, how, base_url, simulate)
+
+
+def _run_several(
+    manifests: list[str], wishes: Wishes, manner: Manner, base_url: str | None, simulate: bool
+) -> ExitCode:
+    """Each with its own plan and question, up to the first that does not come to its end."""
+    if manner.max_credits is not None:
+        raise UsageError(
+            "--max-credits bounds one batch, and several are named",
+            "run them one by one, or give each manifest a budget.max_credits",
+        )
+    for name in manifests:  # nothing is bought while a later one can't be read
+        if find_saved(name) is None and name != "-":
+            planning_workspace(name, base_url, simulate)
+    worst = ExitCode.DONE
+    for number, name in enumerate(manifests, 1):
+        code = _run_one(name, wishes, manner, base_url, simulate)
+        worst = max(worst, code)
+        if code not in (ExitCode.DONE, ExitCode.JOBS_FAILED):
+            left = manifests[number:]
+            if left:
+                say(f"Not begun: {this_command('run', *left)}")
+            break
+    return worst
+
+
+def _run_one(
+    name: str, wishes: Wishes, manner: Manner, base_url: str | None, simulate: bool
+) -> ExitCode:
+    approved = find_saved(name)
+    if approved is None:
+        with workspace_for(name, base_url, simulate) as workspace:
+            return run_batch(workspace, name, wishes, manner)
+    saved = approved.plan
+    if wishes != Wishes():
+        raise UsageError(
+            f"{name} is a saved plan: it does just what was approved",
+            "leave out --only, --retry-failed and --redo-changed, or plan again with them",
+        )
+    if simulate and not saved.simulated:
+        raise UsageError(f"{name} was not made for the simulator", "plan again with --simulate")
+    bounds = [one for one in (saved.max_credits, manner.max_credits) if one is not None]
+    manner = replace(manner, yes=True, max_credits=min(bounds, default=None))
+    with workspace_for(approved.manifest, base_url, saved.simulated) as workspace:
+        return run_batch(workspace, approved.manifest, saved.wishes, manner, approved)
 
 
 @contextmanager
@@ -115,7 +143,13 @@ def workspace_for(manifest: str, base_url: str | None, simulate: bool) -> Iterat
         yield open_workspace(manifest, base_url)
 
 
-def run_batch(workspace: Workspace, manifest: str, wishes: Wishes, manner: Manner) -> ExitCode:
+def run_batch(
+    workspace: Workspace,
+    manifest: str,
+    wishes: Wishes,
+    manner: Manner,
+    approved: Approved | None = None,
+) -> ExitCode:
     """The whole run: from here on the state is held, so that what was approved is what is sent."""
     key = SIMULATED_KEY if workspace.simulated else find_key(workspace.manifest.directory)
     again = [manifest, "--simulate"] if workspace.simulated else [manifest]
@@ -123,14 +157,19 @@ def run_batch(workspace: Workspace, manifest: str, wishes: Wishes, manner: Manne
         ledger = open_ledger(workspace, key)
         try:
             store.note(ledger=str(ledger.path))  # where `status` finds the balance, without a key
-            records = store.records()
-            plan = make_plan(workspace, records, wishes, account_of(ledger), manner.max_credits)
+            state = state_of(store)
+            records = state.records
+            plan = make_plan(workspace, state, wishes, account_of(ledger), manner.max_credits)
+            if approved is not None:
+                approved.hold_to(plan, workspace, state, store)
             if not manner.quiet:
                 _show_plan(plan, workspace)
             if not plan.anything_to_do:
                 return _nothing_to_do(plan, records, workspace, manner)
             if plan.credits and not manner.yes:
                 _ask(plan, workspace)
+            if not workspace.simulated:
+                store.note(service=workspace.address.url)
             runner, progress = _build(workspace, store, ledger, records, plan, key, manner)
             with _interruptible(runner):
                 result = _run(runner, progress)

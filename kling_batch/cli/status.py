@@ -6,49 +6,77 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from kling_batch.cli.console import coloured, say, show, show_json
 from kling_batch.cli.status_view import status_json, status_text
-from kling_batch.cli.surroundings import (
-    this_command,
-)
+from kling_batch.cli.surroundings import this_command
 from kling_batch.clock import SystemClock
 from kling_batch.errors import ExitCode
 from kling_batch.manifest.load import manifest_name
 from kling_batch.service.ledger import Balance, Ledger
 from kling_batch.state.opening import reading, state_path
 from kling_batch.state.records import IN_FLIGHT, JobState, Record
+from kling_batch.structs import dataclass
 
 REFRESH_SECONDS = 2.0
 
 
-def command(manifest: str, *, wants_json: bool, watch: bool, simulate: bool) -> ExitCode:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one manifest's state says at a moment."""
+
+    manifest: str
+    name: str
+    records: list[Record]
+    balance: Balance | None
+
+
+def command(manifests: list[str], *, wants_json: bool, watch: bool, simulate: bool) -> ExitCode:
     """Print the status; with `watch`, again and again until nothing is under way."""
-    source = Path(manifest)
-    name = manifest_name(source)
-    path = state_path(source.parent, name, simulated=simulate)
     while True:
-        with reading(path) as store:
-            records = list(store.records().values()) if store else []
-            ledger = store.meta("ledger") if store else None
-        balance = _balance(ledger)
+        looks = [_look(manifest, simulate) for manifest in manifests]
         if wants_json:
-            show_json(status_json(name, source.parent, records, balance))
-        elif not records:
-            say(f"Nothing has been run yet. To begin: {this_command('run', manifest)}")
+            told = [_look_json(look) for look in looks]
+            show_json(told[0] if len(told) == 1 else told)
         else:
-            _show(name, records, balance, in_place=watch and sys.stdout.isatty())
-        if not watch or not _under_way(records):
+            _show(looks, in_place=watch and sys.stdout.isatty())
+        if not watch or not any(_under_way(look.records) for look in looks):
             return ExitCode.DONE
         time.sleep(REFRESH_SECONDS)
 
 
-def _show(name: str, records: list[Record], balance: Balance | None, *, in_place: bool) -> None:
-    """The table; in place, it is written over the one before, within the window as it is now."""
+def _look(manifest: str, simulate: bool) -> Look:
+    source = Path(manifest)
+    name = manifest_name(source)
+    with reading(state_path(source.parent, name, simulated=simulate)) as store:
+        records = list(store.records().values()) if store else []
+        ledger = store.meta("ledger") if store else None
+    return Look(manifest, name, records, _balance(ledger))
+
+
+def _look_json(look: Look) -> dict[str, Any]:
+    return status_json(look.name, Path(look.manifest).parent, look.records, look.balance)
+
+
+def _show(looks: list[Look], *, in_place: bool) -> None:
+    """The tables; in place, they are written over those before, within the window as it is now."""
     size = shutil.get_terminal_size()
     width = size.columns if sys.stdout.isatty() else 160
-    rows_max = max(size.lines - 5, 3) if in_place else None
-    lines = status_text(name, records, balance, width, coloured(sys.stdout), rows_max)
+    rows_max = max(size.lines // len(looks) - 5, 3) if in_place else None
+    lines: list[str] = []
+    for look in looks:
+        if not look.records:
+            begin = this_command("run", look.manifest)
+            say(f"Nothing has been run yet. To begin: {begin}")
+            continue
+        if lines:
+            lines.append("")
+        lines += status_text(
+            look.name, look.records, look.balance, width, coloured(sys.stdout), rows_max
+        )
+    if not lines:
+        return
     if not in_place:
         show("\n".join(lines))
         return

@@ -6,32 +6,27 @@ from kling_batch.cli.console import count, show, show_json
 from kling_batch.cli.sources import read_source
 from kling_batch.cli.surroundings import find_address
 from kling_batch.errors import ExitCode
-from kling_batch.manifest.problems import ManifestInvalid, Problem, as_json
+from kling_batch.manifest.problems import ManifestInvalid, Problem, as_github, as_json
 from kling_batch.manifest.problems import show as problem_text
 
 
-def command(
-    manifests: list[str], *, form: str, wants_json: bool, base_url: str | None
-) -> ExitCode:
+def command(manifests: list[str], *, form: str, wants_json: bool, base_url: str | None) -> ExitCode:
     """Check each manifest; exit 2 when one of them is invalid."""
     private = find_address(base_url).on_loopback
     problems: list[Problem] = []
-    jobs = 0
-    lines = []
+    valid: dict[str, int] = {}
     for name in manifests:
         try:
-            found = len(read_source(name, private_urls=private).jobs)
+            valid[name] = len(read_source(name, private_urls=private).jobs)
         except ManifestInvalid as invalid:
             problems += invalid.problems
-            lines += [problem_text(one) for one in invalid.problems]
-        else:
-            jobs += found
-            lines.append(f"{name}: valid, {count(found, 'job')}")
-    if wants_json:
+    if wants_json or form == "json":
         told = [as_json(one) for one in problems]
-        show_json({"valid": not problems, "problems": told, "jobs": jobs})
+        show_json({"valid": not problems, "problems": told, "jobs": sum(valid.values())})
     else:
-        show("\n".join(lines))
+        tell = as_github if form == "github" else problem_text
+        lines = [f"{name}: valid, {count(jobs, 'job')}" for name, jobs in valid.items()]
+        show("\n".join([*map(tell, problems), *lines]))
         if problems:
             show(f"\n{count(len(problems), 'problem')}")
     return ExitCode.USAGE if problems else ExitCode.DONE

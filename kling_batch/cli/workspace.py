@@ -185,7 +185,7 @@ def make_plan(
     max_credits: int | None = None,
 ) -> Plan:
     """The plan as the manifest, the state and the account stand."""
-    from kling_batch.cli.warnings import plan_warnings
+    from kling_batch.cli.plan_warnings import plan_warnings
 
     manifest, records = workspace.manifest, state.records
     everything = plan_jobs(

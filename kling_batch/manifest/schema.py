@@ -109,6 +109,7 @@ _TYPES: dict[str, Check] = {
     "boolean": lambda value: type(value) is bool,
     "object": lambda value: type(value) is dict,
     "array": lambda value: type(value) is list,
+    "null": lambda value: value is None,
 }
 
 
