@@ -112,7 +112,7 @@ class Reconciler:
             batch.clock.steady(),
             self._quiet,
             dropped=balance_dropped(
-                claim.attempt,
+                claim,
                 record.credits_planned,
                 batch.ledger.balance(),
                 batch.records.values(),

@@ -174,11 +174,15 @@ def _absence(
     ]
     shown = {job.job_id for job in reading.jobs}
     times = [job.created_at for job in reading.jobs if job.created_at is not None]
-    older_shown = any(at < claim.since - NEAR for at in times) or bool(
-        shown & frozenset.intersection(*(one.earlier for one in alike))
+    earlier = frozenset.intersection(*(one.earlier for one in alike))
+    others = {job.job_id for job in reading.jobs} - {job.job_id for job in free} - ours.keys()
+    older_shown = bool(shown & earlier) or any(
+        job.created_at is not None
+        and job.created_at < claim.since - (0.0 if job.job_id in others else NEAR)
+        for job in reading.jobs
     )
     doubts = (
-        (any(job.prompt is None for job in free), "the history tells no prompts"),
+        (any(job.prompt is None for job in reading.jobs), "the history tells no prompts"),
         (len(times) < len(reading.jobs), "the history tells no times"),
         (times != sorted(times, reverse=True), "the history is not in the order of time"),
         (bool(near), "a job of the history fits but for its time or the end of its prompt"),
@@ -265,16 +269,16 @@ def course(
 
 
 def balance_dropped(
-    attempt: Attempt, price: int, balance: Balance | None, records: Iterable[Record]
+    claim: Claim, price: int, balance: Balance | None, records: Iterable[Record]
 ) -> bool:
     """Whether the balance fell by the price beyond what is known to have been spent since."""
-    if attempt.balance_before is None or balance is None or balance.seen_at <= attempt.sent_at:
+    if claim.attempt.balance_before is None or balance is None:
         return False
-    expected = attempt.balance_before
+    expected = claim.attempt.balance_before
     for record in records:
         charged = record.credits_charged
-        if record.job_id and (record.submitted_at or 0.0) >= attempt.sent_at:
+        if record.job_id and record.job_id not in claim.earlier:
             expected -= record.credits_planned if charged is None else charged
-        if record.credits_refunded and (record.finished_at or 0.0) >= attempt.sent_at:
+        if record.credits_refunded and (record.finished_at or 0.0) >= claim.attempt.sent_at:
             expected += record.credits_refunded
     return balance.credits <= expected - price

@@ -74,7 +74,8 @@ class Ledger:
             ) from error
 
     def close(self) -> None:
-        """Leave no side files behind."""
+        """Leave no side files behind, and the turn to others."""
+        self.end_turn()
         self._db.close()
 
     # -- the hourly limit ----------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 from kling_batch.errors import ExitCode
 from kling_batch.execution.submission import adopted, not_made
 from kling_batch.simulator.faults import FaultScript
+from kling_batch.simulator.jobs import Charge
 from kling_batch.state.opening import Identity, writing
 from kling_batch.state.store import Attempt
 from support.bench import Bench
@@ -18,18 +19,26 @@ FOREIGN = "another program's"
 
 def assert_bought_once(bench: Bench, jobs: int) -> None:
     """No request was paid for more often than jobs asked for it, nor without an intent."""
-    bench.assert_money_is_safe()  # the state opens, and every answered id is on record
+    attempts = bench._attempts()  # the state opens
+    answered = {job_id for attempt in attempts for job_id in attempt.job_ids}
+    on_record = {record.job_id for record in bench.records().values()}
+    assert answered <= on_record, "an id that was answered is on no record"
     bought = Counter(
         fingerprint
         for fingerprint, _ in {
             (charge.request.fingerprint(), charge.submission)
             for charge in bench.simulator.ledger
-            if not charge.prompt.startswith(FOREIGN)
+            if not is_foreign(charge)
         }
     )
-    intents = Counter(attempt.fingerprint for attempt in bench._attempts())
+    intents = Counter(attempt.fingerprint for attempt in attempts)
     assert not bought - intents, "a job was paid for without an intent"
-    assert sum(bought.values()) <= jobs
+    assert sum(bought.values()) <= jobs, "a job was paid for twice"
+
+
+def is_foreign(charge: Charge) -> bool:
+    """Whether another program bought it."""
+    return charge.prompt.startswith(FOREIGN)
 
 
 def assert_finishes(bench: Bench, jobs: int, **settings: Any) -> None:
@@ -44,7 +53,7 @@ def assert_finishes(bench: Bench, jobs: int, **settings: Any) -> None:
     for record in records.values():
         assert record.state.value == "downloaded"
         assert (bench.folder / record.output).read_bytes()[4:8] == b"ftyp"
-    paid = {c.job_id for c in bench.simulator.ledger if not c.prompt.startswith(FOREIGN)}
+    paid = {c.job_id for c in bench.simulator.ledger if not is_foreign(c)}
     assert paid <= {record.job_id for record in records.values()}, "a paid job is on no record"
 
 
