@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kling_batch.cli.console import say, show
 from kling_batch.cli.surroundings import this_command
 from kling_batch.clock import SystemClock
-from kling_batch.errors import ExitCode, UsageError
-from kling_batch.manifest.load import manifest_name
+from kling_batch.errors import ExitCode, KlingBatchError, UsageError
+from kling_batch.manifest.load import load_manifest, manifest_name
+from kling_batch.model import Manifest
+from kling_batch.report.live import LivePage
 from kling_batch.report.page import PAGE, find_files, page_folder, write_report
-from kling_batch.report.summary import Facts, summarize
+from kling_batch.report.summary import Facts, Report, summarize
 from kling_batch.state.opening import reading, state_path
+from kling_batch.state.records import Record
+
+if TYPE_CHECKING:
+    from kling_batch.cli.workspace import Workspace
 
 
 def command(manifest: str, *, out: str | None, open_page: bool, simulate: bool) -> ExitCode:
@@ -20,29 +28,77 @@ def command(manifest: str, *, out: str | None, open_page: bool, simulate: bool) 
     source = Path(manifest)
     name = manifest_name(source)
     with reading(state_path(source.parent, name, simulated=simulate)) as store:
-        records = list(store.records().values()) if store else []
+        records = store.records() if store else {}
     if not records:
         say(f"Nothing has been run yet. To begin: {this_command('run', manifest)}")
         return ExitCode.DONE
-    folder = page_folder(name, (record.output for record in records), simulated=simulate)
-    page = Path(out) if out else source.parent / folder / PAGE
-    if not out and not page.parent.resolve().is_relative_to(source.parent.resolve()):
-        raise UsageError(f"{page.parent} leads out of {source.parent}", "name a file with --out")
+    valid = _read_where_valid(source)
+    page = Path(out) if out else source.parent / _folder(name, records, valid, simulate) / PAGE
+    if not out:
+        _check_inside(page, source.parent)
     facts = Facts(
         name=name,
         manifest=source.name,
         written_at=SystemClock().now(),
         simulated=simulate,
-        key=page_key(source.parent, name, simulated=simulate),
+        key=_key(source.parent, name, simulate),
+        usd_per_credit=valid.pricing.usd_per_credit if valid else None,
     )
-    write_report(page, summarize(records, facts, find_files(source.parent, page, records)))
+    write_report(page, _look(source.parent, page, records, facts))
     show(str(page))
     if open_page:
         _open(page)
     return ExitCode.DONE
 
 
-def page_key(folder: Path, name: str, *, simulated: bool) -> str:
+def live_page(workspace: Workspace, records: Mapping[str, Record]) -> LivePage:
+    """The page of a run, made from the records that the run keeps up to date."""
+    manifest, page = workspace.manifest, workspace.output_directory / PAGE
+
+    def look() -> Report:
+        _check_inside(page, manifest.directory)
+        facts = Facts(
+            name=manifest.name,
+            manifest=manifest.source.name,
+            written_at=workspace.clock.now(),
+            simulated=workspace.simulated,
+            key=_key(manifest.directory, manifest.name, workspace.simulated),
+            usd_per_credit=manifest.pricing.usd_per_credit,
+        )
+        return _look(manifest.directory, page, records, facts)
+
+    return LivePage(page, look, workspace.clock)
+
+
+def _look(folder: Path, page: Path, records: Mapping[str, Record], facts: Facts) -> Report:
+    kept = list(records.values())
+    return summarize(kept, facts, find_files(folder, page, kept))
+
+
+def _read_where_valid(source: Path) -> Manifest | None:
+    """The manifest for its prices and its output folder; the page can do without."""
+    try:
+        return load_manifest(source, private_urls=True)
+    except KlingBatchError:
+        return None
+
+
+def _folder(
+    name: str, records: Mapping[str, Record], manifest: Manifest | None, simulated: bool
+) -> str:
+    if manifest is None:
+        return page_folder(name, (one.output for one in records.values()), simulated=simulated)
+    below = manifest.output_directory.relative_to(manifest.directory).as_posix()
+    return f"{below}/simulated" if simulated else below
+
+
+def _check_inside(page: Path, folder: Path) -> None:
+    # A link in the way may lead out of the folder.
+    if not page.parent.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(f"{page.parent} leads out of {folder}", "name a file with --out")
+
+
+def _key(folder: Path, name: str, simulated: bool) -> str:
     """Tells this batch from others of its name in what a browser keeps; holds no path."""
     whole = f"{folder.absolute()}\0{name}\0{simulated}"
     return hashlib.blake2b(whole.encode(errors="replace"), digest_size=8).hexdigest()

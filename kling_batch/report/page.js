@@ -49,7 +49,9 @@ function addChoice(take) {
   const group = $("choose").content.firstElementChild.cloneNode(true);
   group.setAttribute("aria-label", `Decide on ${take.ariaLabel}`);
   const words = take.dataset.words.split(" ");
-  for (const button of [...group.children]) if (!words.includes(button.dataset.word)) button.remove();
+  for (const button of [...group.children]) {
+    if (!words.includes(button.dataset.word)) button.remove();
+  }
   take.querySelector(".line").after(group);
   showChoice(take);
 }
@@ -77,13 +79,13 @@ function showDecided() {
 
 const PLAIN = /^[A-Za-z][A-Za-z0-9._-]*$/;
 const READ_OTHERWISE = /^(y|yes|n|no|true|false|on|off|null|nan|inf)$/i;
-const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\ufeff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\ufeff]/g;
 
 function yamlKey(id) {
   if (PLAIN.test(id) && !READ_OTHERWISE.test(id)) return id;
   const escaped = id.replace(/["\\]/g, "\\$&");
   const hex = (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  return `"${escaped.replace(UNSAFE, hex)}"`;
+  return `"${escaped.replace(CONTROL, hex)}"`;
 }
 
 function yaml() {
@@ -110,7 +112,13 @@ async function copyDecisions() {
 // -- which takes are shown, and in which order ------------------------------------------------
 
 const VIEW = `kling-batch view ${data.key}`;
-const NUMBERS = { cost: ["cost", -1], "cost-up": ["cost", 1], time: ["time", -1], "time-up": ["time", 1], seconds: ["seconds", -1] };
+const NUMBERS = {
+  cost: ["cost", -1],
+  "cost-up": ["cost", 1],
+  time: ["time", -1],
+  "time-up": ["time", 1],
+  seconds: ["seconds", -1],
+};
 const texts = new Map();
 let sortedBy = "order";
 
@@ -147,7 +155,8 @@ function filter() {
     }
     if (row.hidden === some) row.hidden = !some;
   }
-  $("count").textContent = shown === takes.length ? `${shown} jobs` : `${shown} of ${takes.length} jobs`;
+  const all = takes.length;
+  $("count").textContent = shown === all ? `${all} jobs` : `${shown} of ${all} jobs`;
   $("empty").hidden = shown > 0;
   remember();
 }
@@ -285,7 +294,7 @@ function toggle(row) {
 }
 
 function missing(media) {
-  media.closest(".view").classList.add("missing");
+  media.closest(".view")?.classList.add("missing");
 }
 
 function come(media) {
@@ -379,7 +388,7 @@ sheet.addEventListener("pointerover", (event) => controls(event, true));
 sheet.addEventListener("pointerout", (event) => controls(event, false));
 sheet.addEventListener("load", (event) => come(event.target), true);
 sheet.addEventListener("loadedmetadata", (event) => come(event.target), true);
-sheet.addEventListener("error", (event) => event.target.closest(".view") && missing(event.target), true);
+sheet.addEventListener("error", (event) => missing(event.target), true);
 
 for (const chip of document.querySelectorAll(".chip")) {
   chip.addEventListener("click", () => {

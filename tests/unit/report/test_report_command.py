@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 from support.bench import Bench, jobs
+from support.clock import FakeClock
 
 from kling_batch.cli.main import main
-from kling_batch.state.opening import Identity, writing
+from kling_batch.cli.report import live_page
+from kling_batch.cli.surroundings import Address
+from kling_batch.cli.workspace import Workspace
+from kling_batch.manifest.load import load_manifest
+from kling_batch.state.opening import Identity, reading, writing
 
 
 @pytest.fixture
@@ -37,6 +42,30 @@ def test_it_works_while_a_run_holds_the_state(done: Path) -> None:
     state = done.parent / ".kling-batch/batch.db"
     with writing(state, Identity("batch", "batch.yaml"), 0.0):
         assert main(["report", str(done)]) == 0
+
+
+def test_it_lies_in_the_output_folder_that_the_manifest_names(folder: Path) -> None:
+    Bench(folder, jobs(1)).run()
+    (folder / "batch.yaml").write_text(jobs(1, "output: {directory: clips}\n"))
+    assert main(["report", str(folder / "batch.yaml")]) == 0
+    assert 'href="../outputs/batch/j1.mp4"' in (folder / "clips/index.html").read_text()
+
+
+def test_a_run_keeps_the_page_of_its_records(done: Path) -> None:
+    clock = FakeClock()
+    workspace = Workspace(load_manifest(done), Address("https://ulazai.com"), clock, False)
+    with reading(workspace.state_file) as store:
+        assert store is not None
+        records = store.records()
+    page = live_page(workspace, records)
+    page.touch()
+    assert page.problem is None
+    del records["j2"]
+    clock.sleep(60)
+    page.touch()
+    text = page.path.read_text()
+    assert 'href="j1.mp4"' in text
+    assert "j2.mp4" not in text
 
 
 def test_before_any_run_there_is_nothing_to_show(
