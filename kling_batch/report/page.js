@@ -25,7 +25,7 @@ function keep(storage, key, value) {
   }
 }
 
-// -- decisions: the manifest's, and on top of them this browser's -----------------------------
+// -- decisions: the manifest's, and on top of them this browser's ---------------------------------
 
 const DECISIONS = `kling-batch decisions ${data.key}`;
 const decisions = kept(localStorage, DECISIONS); // id → [word, the job it was said of]
@@ -109,7 +109,7 @@ async function copyDecisions() {
   $("copied-note").textContent = done ? "Copied to the clipboard." : "Copy it from here.";
 }
 
-// -- which takes are shown, and in which order ------------------------------------------------
+// -- which takes are shown, and in which order ----------------------------------------------------
 
 const VIEW = `kling-batch view ${data.key}`;
 const NUMBERS = {
@@ -316,7 +316,7 @@ function controls(event, wanted) {
   if (video && hovers) video.controls = wanted || video === document.activeElement;
 }
 
-// -- keys -------------------------------------------------------------------------------------------
+// -- keys -----------------------------------------------------------------------------------------
 
 let current = null;
 
@@ -350,6 +350,10 @@ const KEYS = {
   Escape: showAll,
 };
 
+function dialogOpen() {
+  return document.querySelector("dialog[open]") !== null;
+}
+
 // What has a use of its own for a key keeps it.
 const OWN = { " ": "button, summary, a, video", ArrowLeft: "video", ArrowRight: "video" };
 
@@ -358,7 +362,7 @@ function choose(word) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || dialogOpen()) return;
   const typing = event.target.closest("input, select, textarea");
   if (typing && event.key === "Escape") typing.blur();
   if (typing || (OWN[event.key] && event.target.closest(OWN[event.key]))) return;
@@ -371,7 +375,7 @@ function unfold(wanted) {
   for (const details of document.querySelectorAll("details")) details.open = wanted;
 }
 
-// -- what is clicked ----------------------------------------------------------------------------
+// -- what is clicked ------------------------------------------------------------------------------
 
 sheet.addEventListener("click", (event) => {
   const button = event.target.closest("button");
@@ -409,10 +413,10 @@ $("follow")?.addEventListener("change", remember);
 addEventListener("beforeprint", () => unfold(true));
 addEventListener("afterprint", () => unfold(false));
 setInterval(() => {
-  if ($("follow")?.checked && !playing && !document.querySelector("dialog[open]")) location.reload();
+  if ($("follow")?.checked && !playing && !dialogOpen()) location.reload();
 }, 10000);
 
-// -- the beginning ---------------------------------------------------------------------------------
+// -- the beginning --------------------------------------------------------------------------------
 
 if (innerWidth < 560) $("charts").open = false;
 takes.forEach(showChoice);
