@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -30,18 +30,23 @@ _RESERVED_NAME = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|\Z)", r
 
 
 def load_manifest(
-    source: Path, *, text: bytes | None = None, private_urls: bool = False
+    source: Path,
+    *,
+    text: bytes | None = None,
+    table: Callable[[Path], bytes] | None = None,
+    private_urls: bool = False,
 ) -> Manifest:
     """The manifest at ``source``, checked, with every job expanded and every prompt rendered.
 
-    ``text`` is read in place of the file (standard input, a git revision); tables named by
-    ``pairs_from`` are still read beside ``source``. ``private_urls`` admits loopback and private
-    hosts, for a service that is itself on loopback. Raises ManifestInvalid.
+    ``text`` is read in place of the file (standard input, a git revision), and ``table`` reads
+    those that ``pairs_from`` names beside ``source``: from disk unless given. ``private_urls``
+    admits loopback and private hosts, for a service that is itself on loopback. Raises
+    ManifestInvalid.
     """
     collecting = gc.isenabled()
     gc.disable()  # nothing here makes cycles; a collection would walk millions of values in vain
     try:
-        return _Loading(source, private_urls).manifest(text)
+        return _Loading(source, private_urls, table or _read_file).manifest(text)
     finally:
         if collecting:
             gc.enable()
@@ -94,6 +99,7 @@ class _Loading:
 
     source: Path
     private: bool
+    read_table: Callable[[Path], bytes]
     main: Source = field(default_factory=lambda: Source("", b""))
     tables: dict[str, Source] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
@@ -262,7 +268,7 @@ class _Loading:
         file = self.source.parent / given
         if fault is None:
             try:
-                data = _read_file(file)
+                data = self.read_table(file)
                 if len(data) <= MAX_BYTES:
                     return data
                 fault = f"has more than {MAX_BYTES >> 20} MiB"
