@@ -87,8 +87,15 @@ class _BoundedRetry(Retry):
         return None if asked is None else min(asked, RETRY_AFTER_MAX)
 
 
+class _Session(requests.Session):
+    """Follows nothing. Even unasked, requests would read a redirect's body to its end."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        return None
+
+
 def _session(proxies: Mapping[str, str], retry: Retry | int) -> requests.Session:
-    session = requests.Session()
+    session = _Session()
     # ~/.netrc would replace the key and proxy variables the route, so neither is trusted unasked.
     session.trust_env = False
     session.proxies.update(proxies)
@@ -240,7 +247,8 @@ class MediaFetcher:
     def _check_address(self, address: str) -> None:
         found = ipaddress.ip_address(address.partition("%")[0])
         found = getattr(found, "ipv4_mapped", None) or found
-        if not found.is_global and not (self._loopback and found.is_loopback):
+        public = found.is_global and not found.is_multicast
+        if not public and not (self._loopback and found.is_loopback):
             raise RefusedUrl(f"the address {found} is not public")
 
 
