@@ -31,22 +31,22 @@ class JobRequest:
     duration_seconds: int
 
     def fingerprint(self) -> str:
-        """32 hex digits that change exactly when the request does."""
-        import hashlib  # OpenSSL comes with it (3 ms), and `validate` has no use for it
-        import json
+        """32 hex digits that change exactly when the request does.
 
-        text = json.dumps(
-            [
-                self.prompt,
-                self.image_url,
-                self.video_url,
-                self.character_orientation,
-                self.quality_mode,
-                self.duration_seconds,
-            ],
-            ensure_ascii=True,
+        The hash of the request as a JSON list: this text, and with it every fingerprint that a
+        state file holds, must stay as it is.
+        """
+        # Loaded here, since OpenSSL comes with hashlib (3 ms) and `validate` has no use for it;
+        # put together here, since json.dumps makes an encoder each time (7 µs, this 3 µs).
+        from hashlib import blake2b
+        from json.encoder import encode_basestring_ascii as quoted
+
+        text = (
+            f"[{quoted(self.prompt)}, {quoted(self.image_url)}, {quoted(self.video_url)},"
+            f" {quoted(self.character_orientation)}, {quoted(self.quality_mode)},"
+            f" {self.duration_seconds}]"
         )
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,8 @@ class Manifest:
     """A checked manifest with every job expanded and every prompt rendered.
 
     ``source`` is the file as the user named it; state and output lie below ``directory``.
+    ``decisions`` are the user's words on finished takes (pick, reject, redo) by job id;
+    ``redone`` maps each take that a redo adds to the one that it is made instead of.
     """
 
     name: str
@@ -120,3 +122,5 @@ class Manifest:
     pricing: Pricing = Pricing()
     budget: Budget = Budget()
     service: ServiceSettings = ServiceSettings()
+    decisions: Mapping[str, str] = field(default_factory=dict)
+    redone: Mapping[str, str] = field(default_factory=dict)

@@ -103,8 +103,12 @@ def plan_jobs(
     """
     fingerprints = {job.id: job.request.fingerprint() for job in manifest.jobs}
     renames = find_renames(fingerprints, records)
+    everything = not wishes.only and not wishes.retry_ids
+    credits_of = manifest.pricing.credits
     planned = []
     for job in manifest.jobs:
+        if not everything and not _chosen(job.id, wishes):
+            continue
         old = renames.get(job.id)
         record = records.get(old or job.id)
         fingerprint = fingerprints[job.id]
@@ -116,7 +120,7 @@ def plan_jobs(
                 id=job.id,
                 action=action,
                 reason=reason,
-                credits=manifest.pricing.credits(job.request),
+                credits=credits_of(job.request),
                 request=job.request,
                 fingerprint=fingerprint,
                 output=f"{folder}/{job.output}",
@@ -125,8 +129,7 @@ def plan_jobs(
                 renamed_from=old,
             )
         )
-    chosen = [one for one in planned if _chosen(one.id, wishes)]
-    return (*chosen, *_orphans(fingerprints, records, renames, wishes))
+    return (*planned, *_orphans(fingerprints, records, renames, wishes))
 
 
 def decide(
@@ -148,15 +151,15 @@ def decide(
         return _decide_failed(job, record, wishes, same)
     if not same:
         return _decide_changed(job, record, wishes)
+    if record.state is JobState.DOWNLOADED:
+        if record.id in absent_files:
+            return Action.DOWNLOAD, f"{record.output} is gone; it is fetched again at no cost"
+        return Action.DONE, "downloaded"
     if record.state is JobState.MISSING:
         return Action.RESUME, "the service did not know it when last asked; it is asked once more"
     if record.state in IN_FLIGHT:
         return Action.RESUME, f"in flight as {record.job_id}"
-    if record.state is JobState.COMPLETED:
-        return Action.DOWNLOAD, "made, not yet downloaded"
-    if record.id in absent_files:
-        return Action.DOWNLOAD, f"{record.output} is gone; it is fetched again at no cost"
-    return Action.DONE, "downloaded"
+    return Action.DOWNLOAD, "made, not yet downloaded"
 
 
 def _decide_failed(job: Job, record: Record, wishes: Wishes, same: bool) -> tuple[Action, str]:
@@ -187,7 +190,9 @@ def find_renames(fingerprints: Mapping[str, str], records: Mapping[str, Record])
     for record in records.values():
         if record.id not in fingerprints and record.state in PAID and record.extra_of is None:
             dropped.setdefault(record.fingerprint, []).append(record.id)
-    renames = {}
+    renames: dict[str, str] = {}
+    if not dropped:
+        return renames
     for new, fingerprint in fingerprints.items():
         if new not in records and dropped.get(fingerprint):
             renames[new] = dropped[fingerprint].pop(0)

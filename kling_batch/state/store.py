@@ -21,6 +21,7 @@ APPLICATION_ID = 0x4B4C4E47  # "KLNG"
 _REQUEST = JobRequest.__slots__
 _PLAIN = tuple(name for name in Record.__slots__ if name not in ("id", "request", "state"))
 _COLUMNS = ("id", "state", *_PLAIN, *_REQUEST)
+_STATES = {state.value: state for state in JobState}
 _NOT_NULL = {"state", "fingerprint", "output", "credits_planned", "attempts", "credits_spent"}
 
 SCHEMA = f"""
@@ -86,8 +87,17 @@ class Store:
 
     def records(self) -> dict[str, Record]:
         """Every job's record by id, in the order in which the jobs were first approved."""
-        rows = self.connection.execute(f"SELECT {', '.join(_COLUMNS)} FROM jobs ORDER BY rowid")  # noqa: S608
-        return {row[0]: _record(row) for row in rows}
+        # By position, in the order of Record's fields: by name it takes twice as long.
+        _id, _fingerprint, _request, _state, *others = Record.__slots__
+        columns = ", ".join([*_REQUEST, _id, _fingerprint, _state, *others])
+        rows = self.connection.execute(f"SELECT {columns} FROM jobs ORDER BY rowid")  # noqa: S608
+        n = len(_REQUEST)
+        return {
+            row[n]: Record(
+                row[n], row[n + 1], JobRequest(*row[:n]), _STATES[row[n + 2]], *row[n + 3 :]
+            )
+            for row in rows
+        }
 
     def attempts(self) -> dict[str, Attempt]:
         """The latest attempt of every job, by the job's id."""
@@ -227,16 +237,6 @@ def _row(record: Record) -> tuple[Any, ...]:
         record.state.value,
         *[getattr(record, name) for name in _PLAIN],
         *[getattr(request, name) for name in _REQUEST],
-    )
-
-
-def _record(row: Sequence[Any]) -> Record:
-    split = 2 + len(_PLAIN)
-    return Record(
-        id=row[0],
-        state=JobState(row[1]),
-        request=JobRequest(*row[split:]),
-        **dict(zip(_PLAIN, row[2:split], strict=True)),
     )
 
 
