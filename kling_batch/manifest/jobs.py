@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from kling_batch.manifest.decisions import new_takes, redo_takes, take_id
 from kling_batch.manifest.expand import MAX_JOBS, Cell
 from kling_batch.manifest.inputs import Input, Variables
 from kling_batch.manifest.outputs import DEFAULT_FILENAME, RESERVED, output_fault
@@ -40,6 +41,8 @@ class Assembly:
     variables: Variables
     filename: str = DEFAULT_FILENAME
     blind: bool = False
+    marked: Collection[str] = ()
+    redone: dict[str, str] = field(default_factory=dict)
     files: dict[Path, str] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
     origins: list[Path] = field(default_factory=list)
@@ -48,6 +51,7 @@ class Assembly:
     _templates: Templates = field(default_factory=Templates)
     _groups: dict[tuple[Any, ...], _Group] = field(default_factory=dict)
     _lacking: dict[str, list[Cell]] = field(default_factory=dict)
+    _kept: dict[str, tuple[Cell, Mapping[str, Any], int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._base = {**BUILT_IN, **self.defaults}
@@ -73,12 +77,26 @@ class Assembly:
             self._too_long(cell, settings, name)
         for take in range(1, takes + 1):
             self._make(cell, settings, duration, name, take)
+        if name in self.marked:
+            self._kept[name] = cell, settings, duration, takes
         return True
+
+    def redo(self, decisions: Mapping[str, str]) -> None:
+        """Make the takes that these decisions add, behind all others."""
+        own = {job.id: (job.pair, job.take) for job in self.jobs if job.pair in self._kept}
+        for pair, takes in redo_takes(decisions, own).items():
+            if pair not in self._kept:
+                continue
+            cell, settings, duration, last = self._kept[pair]
+            for take, instead_of in new_takes(last, takes):
+                self.count += 1
+                self.redone[take_id(pair, take)] = take_id(pair, instead_of)
+                self._make(cell, settings, duration, pair, take)
 
     def _make(
         self, cell: Cell, settings: Mapping[str, Any], duration: int, name: str, take: int
     ) -> None:
-        job_id = name if take == 1 else f"{name}.take{take}"
+        job_id = name if take == 1 else f"{name}.take{take}"  # as take_id; this is called for all
         prompt: str = settings["prompt"]
         scope = None
         if is_template(prompt):

@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from kling_batch.manifest.decisions import marked, unknown
 from kling_batch.manifest.document import MAX_BYTES, Document, Unreadable, events, read
 from kling_batch.manifest.expand import MAX_JOBS, Cell, Expansion
 from kling_batch.manifest.inputs import Inputs
@@ -131,6 +132,8 @@ class _Loading:
             pricing=pricing,
             budget=Budget(**_integers(value.get("budget", {}))),
             service=ServiceSettings(**_integers(value.get("service", {}))),
+            decisions=value.get("decisions") or {},
+            redone=assembly.redone,
         )
 
     def _bytes(self, text: bytes | None) -> bytes:
@@ -204,11 +207,13 @@ class _Loading:
     def _assemble(self, shape: Shape, checks: Checks, filename: str) -> Assembly:
         value = shape.value
         misshapen = bool(self.findings)
+        decisions = {} if misshapen else value.get("decisions") or {}
         inputs = Inputs(value, private=self.private)
         expansion = Expansion(inputs)
         assembly = Assembly(
             value.get("defaults") or {}, value.get("vars") or {}, filename, shape.blind
         )
+        assembly.marked = marked(decisions)
         for cell in self._cells(value, expansion, checks):
             if cell.file:
                 assembly.files.setdefault(cell.path[:2], cell.file)
@@ -217,8 +222,11 @@ class _Loading:
                 hint = "part it over several manifests"
                 self.findings.append(Finding(cell.path, (said,), hint, file=cell.file))
                 break
+        assembly.redo(decisions)
         self.findings += [*inputs.findings, *expansion.findings, *assembly.findings()]
         self.findings += twins(assembly)
+        if decisions and not self.findings:
+            self.findings += unknown(decisions, assembly.jobs)
         if not assembly.count and not misshapen and not self.findings:
             said = "no job comes out of this manifest"
             hint = "list `pairs`, or give a `matrix` or `pairs_from`"
