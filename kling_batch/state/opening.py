@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kling_batch.errors import KlingBatchError, StateHeld, StateUnusable
-from kling_batch.files import PRIVATE, sync_folder
+from kling_batch.files import PRIVATE, disk_failed, sync_folder, write_whole
 from kling_batch.state.store import (
     APPLICATION_ID,
     SCHEMA,
@@ -47,6 +47,8 @@ def reading(path: Path) -> Iterator[Store | None]:
     store = _open(path, "ro")
     try:
         yield store
+    except sqlite3.DatabaseError as error:  # a page that the opening did not look at
+        raise _damaged(path, str(error)) from error
     finally:
         store.connection.close()
 
@@ -83,9 +85,7 @@ def _locked(path: Path) -> Iterator[None]:
             "wait for it to end, or look at it with: kling-batch status",
         ) from None
     except OSError as error:
-        raise StateUnusable(
-            f"{path.parent} can't be written: {error.strerror}", "check the folder's permissions"
-        ) from error
+        raise _unwritable(path.parent, error) from error
     try:
         yield
     finally:
@@ -97,11 +97,17 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         ignore = folder / ".gitignore"
         if not ignore.exists():
-            ignore.write_text("# the state belongs to this machine\n*\n")
+            write_whole(ignore, b"# the state belongs to this machine\n*\n")
     except OSError as error:
-        raise StateUnusable(
-            f"{folder} can't be written: {error.strerror}", "check the folder's permissions"
-        ) from error
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> KlingBatchError:
+    if disk_failed(error):
+        return StateNotWritten(folder, error)
+    return StateUnusable(
+        f"{folder} can't be written: {error.strerror}", "check the folder's permissions"
+    )
 
 
 def _holder(path: Path) -> str:
@@ -165,6 +171,8 @@ def _open(path: Path, mode: str) -> Store:
             if sound != "ok":
                 raise _damaged(path, str(sound).splitlines()[0])
     except sqlite3.Error as error:
+        if disk_failed(error):  # to call it damaged would have it thrown away
+            raise StateNotWritten(path, error) from error
         raise _damaged(path, str(error)) from error
     if not ours:
         raise _damaged(path, "it is another program's database")
