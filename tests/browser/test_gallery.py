@@ -83,8 +83,8 @@ def test_inputs_that_cannot_be_had_leave_their_name_and_address(
     frame = row(page, "hero").locator(".input").first
     frame.locator(".missing").wait_for()
     assert frame.locator("img").is_hidden()
-    assert frame.locator(".still b").inner_text() == "knight"
-    assert frame.locator("a.source").inner_text() == "cdn.example.com/knight.png"
+    assert frame.locator(".still b").text_content() == "knight"
+    assert frame.locator("a.source").text_content() == "cdn.example.com/knight.png"
     assert frame.locator("a.source").get_attribute("href") == IMAGE
 
 
@@ -98,7 +98,7 @@ def test_inputs_that_can_be_had_are_shown(gallery: Path, open_page: Open) -> Non
 
 def test_a_hostile_prompt_is_text(gallery: Path, open_page: Open) -> None:
     tab = open_page(gallery)
-    assert row(tab.page, "evil").locator(".prompt").inner_text() == EVIL
+    assert row(tab.page, "evil").locator(".prompt").text_content() == EVIL
     assert tab.page.title() == "batch · kling-batch"
     assert tab.page.locator("img[src=x]").count() == 0
 
@@ -118,10 +118,10 @@ def test_not_even_a_script_that_got_in_would_run(gallery: Path, open_page: Open)
 def test_a_failure_says_its_reason_and_what_came_back(gallery: Path, open_page: Open) -> None:
     page = open_page(gallery).page
     broken = take(page, "broken")
-    assert broken.locator(".error").inner_text()
-    assert broken.locator(".state").inner_text() == "failed"
+    assert broken.locator(".error").text_content()
+    assert broken.locator(".state").text_content() == "failed"
     broken.get_by_text("Details").click()
-    assert "60 planned, 60 charged, 60 refunded" in broken.inner_text()
+    assert "60 planned, 60 charged, 60 refunded" in broken.text_content()
 
 
 def test_the_receipt_and_the_video_are_where_the_links_lead(gallery: Path, open_page: Open) -> None:
@@ -136,7 +136,7 @@ def test_without_scripts_it_can_still_be_read(gallery: Path, open_page: Open) ->
     page = open_page(gallery, java_script_enabled=False).page
     assert page.locator("noscript p").is_visible()
     assert not page.locator("#search").is_visible()
-    assert "hero.take2" in page.locator("main").inner_text()
+    assert "hero.take2" in page.locator("main").text_content()
     links = page.get_by_role("link", name="Result hero.take2")
     assert links.get_attribute("href") == "hero.take2.mp4"
 
@@ -150,7 +150,7 @@ def test_states_text_and_choices_filter(gallery: Path, open_page: Open) -> None:
     assert seen(page) == everything
     page.get_by_role("button", name=re.compile("^failed")).click()
     assert seen(page) == ["broken"]
-    assert page.locator("#count").inner_text() == "1 of 6 jobs"
+    assert page.locator("#count").text_content() == "1 of 6 jobs"
     page.keyboard.press("Escape")
     assert seen(page) == everything
     page.keyboard.press("/")
@@ -179,7 +179,7 @@ def test_rows_sort_by_cost_time_and_name(tmp_path: Path, open_page: Open) -> Non
 
     def rows(by: str) -> list[str]:
         page.locator("#sort").select_option(by)
-        return page.locator(".row h2").all_inner_texts()
+        return page.locator(".row h2").all_text_contents()
 
     assert rows("cost") == ["j9", "j10", "b"]
     assert rows("cost-up") == ["b", "j10", "j9"]
@@ -199,7 +199,7 @@ def test_decisions_are_copied_as_yaml(gallery: Path, open_page: Open) -> None:
         button = take(page, job).get_by_role("button", name=word)
         button.click()
         assert button.get_attribute("aria-pressed") == "true"
-    assert page.locator("#decided").inner_text() == "3"
+    assert page.locator("#decided").text_content() == "3"
     page.get_by_role("button", name="Copy decisions").click()
     page.get_by_text("Copied to the clipboard").wait_for()
     copied = page.evaluate("() => navigator.clipboard.readText()")
@@ -232,7 +232,7 @@ def test_decisions_outlive_a_reload_and_are_taken_back_by_a_second_press(
     assert button.get_attribute("aria-pressed") == "true"
     button.click()
     page.reload()
-    assert page.locator("#decided").inner_text() == "0"
+    assert page.locator("#decided").text_content() == "0"
 
 
 def test_a_word_said_of_an_earlier_video_is_not_said_of_the_new_one(
@@ -244,7 +244,7 @@ def test_a_word_said_of_an_earlier_video_is_not_said_of_the_new_one(
     take(page, "hero").get_by_role("button", name="Redo").click()
     write_report(page_file, view(record(job_id="another")))
     page.reload()
-    assert page.locator("#decided").inner_text() == "0"
+    assert page.locator("#decided").text_content() == "0"
 
 
 def test_decisions_of_the_manifest_are_shown_and_kept_in_the_copy(
