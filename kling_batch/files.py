@@ -6,6 +6,8 @@ import errno
 import hashlib
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PRIVATE = 0o600
@@ -22,6 +24,19 @@ def sync_folder(folder: Path) -> None:
 
 def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Replace the file by these bytes, durably; readers see the old or the new, never a part."""
+    with _written_part(path, data, mode) as part:
+        part.replace(path)
+    sync_folder(path.parent)
+
+
+def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Make the file with these bytes, durably; raises FileExistsError where there is one."""
+    with _written_part(path, data, mode) as part:
+        place_new(part, path)
+
+
+@contextmanager
+def _written_part(path: Path, data: bytes, mode: int) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -29,11 +44,10 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
+        yield part
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
 
 
 def place_new(part: Path, path: Path) -> None:
@@ -49,6 +63,14 @@ def place_new(part: Path, path: Path) -> None:
     else:
         part.unlink()
     sync_folder(path.parent)
+
+
+def disk_failed(error: Exception) -> bool:
+    """Whether the disk is full or does not answer: the file itself need not be at fault."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+    # SQLite's words; its numbers are told from Python 3.11 on only.
+    return str(error) in ("database or disk is full", "disk I/O error")
 
 
 def sha256_of(path: Path) -> str:

@@ -55,7 +55,7 @@ def write_event(event: Mapping[str, Any]) -> None:
     """One line of JSON on stdout, at once."""
     try:
         print(json.dumps(event, ensure_ascii=False), flush=True)
-    except (BrokenPipeError, ValueError):
+    except (OSError, ValueError):  # the reader left, or the disk under it is full
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123 -- for the rest of the process
 
 

@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -320,10 +320,9 @@ def _interruptible(runner: Runner) -> Iterator[None]:
         nonlocal seen
         seen += 1
         if seen > 1:
-            os.write(2, b"\nstopped at once; what was sent is on record\n")
+            _tell_at_once("stopped at once; what was sent is on record")
             os._exit(int(ExitCode.INTERRUPTED))
-        # Straight to the descriptor: the handler may have cut into a write to stderr.
-        os.write(2, "\nfinishing what is being sent… (once more: stop at once)\n".encode())
+        _tell_at_once("finishing what is being sent… (once more: stop at once)")
         runner.interrupt()
 
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -333,6 +332,12 @@ def _interruptible(runner: Runner) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _tell_at_once(text: str) -> None:
+    # Straight to the descriptor: the handler may have cut into a write to stderr.
+    with suppress(OSError):  # the terminal may be what was closed
+        os.write(2, f"\n{text}\n".encode())
 
 
 def _run(runner: Runner, progress: Progress) -> Result:

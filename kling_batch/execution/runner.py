@@ -22,7 +22,7 @@ from kling_batch.planning.timetable import TYPICAL_SECONDS, make_timetable
 from kling_batch.service.client import Service
 from kling_batch.service.ledger import Ledger
 from kling_batch.state.records import JobState, Record, moved
-from kling_batch.state.store import Happening, Store
+from kling_batch.state.store import Happening, StateNotWritten, Store
 
 IDLE_SECONDS = 3600.0
 
@@ -145,11 +145,24 @@ class Runner:
         self._prepare()
         if self._settings.timeout is not None:
             self._deadline = self._clock.steady() + self._settings.timeout
-        while not self._finished():
-            self._start_due(self._clock.steady())
-            if not self._finished():  # a budget that is reached may have been the last word
-                self._take_arrivals(self._next_wake())
+        try:
+            while not self._finished():
+                self._start_due(self._clock.steady())
+                if not self._finished():  # a budget that is reached may have been the last word
+                    self._take_arrivals(self._next_wake())
+        except StateNotWritten as error:
+            raise self._last_answer() or error from error
         return self._result()
+
+    def _last_answer(self) -> StateNotWritten | None:
+        """Wait for what is being sent where the state fails: its answer is saved elsewhere."""
+        last = None
+        while self._submitter.sending:
+            try:
+                self._take_arrivals(IDLE_SECONDS)
+            except StateNotWritten as error:  # the last one is the answer's
+                last = error
+        return last
 
     @property
     def _ending(self) -> bool:
@@ -164,6 +177,8 @@ class Runner:
         renames = {one.renamed_from: one.id for one in self._plan.jobs if one.renamed_from}
         if renames:
             self._batch.rename(renames)
+        if self._plan.dropped:
+            self._batch.drop(self._plan.dropped)
         fresh = [
             record
             for planned in self._plan.jobs

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import sqlite3
 import tempfile
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -226,15 +229,23 @@ def _rescued(batch: Batch, settlement: Settlement, error: StateNotWritten) -> St
     error.message = f"{error.message}; {record.id} was answered with job {ids}{where}"
     if settlement.attempt.job_ids:
         error.hint = (
-            "make room, then: kling-batch resolve MANIFEST"
+            f"make room, then: kling-batch resolve {_manifest_of(batch)}"
             f" {record.id} --job-id {settlement.attempt.job_ids[0]}"
         )
     return error
 
 
+def _manifest_of(batch: Batch) -> str:
+    """The manifest as a command names it."""
+    with suppress(sqlite3.Error):  # the state just failed
+        path = batch.store.path.parent.parent / (batch.store.meta("manifest") or "")
+        return shlex.quote(str(path))
+    return "MANIFEST"
+
+
 def _save_elsewhere(data: bytes, state: Path) -> str:
     name = f"{state.stem}.rescued-{uuid.uuid4().hex[:8]}.json"
-    for folder in (state.parent, Path(tempfile.gettempdir()), Path.home()):
+    for folder in _safe_folders(state):
         try:
             handle = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(handle, "wb") as file:
@@ -245,3 +256,11 @@ def _save_elsewhere(data: bytes, state: Path) -> str:
             continue  # the next folder may have room; the ids are printed in any case
         return f" (saved in {folder / name})"
     return ""
+
+
+def _safe_folders(state: Path) -> Iterator[Path]:
+    yield state.parent.absolute()
+    with suppress(OSError):  # with a full disk there may be none for temporary files
+        yield Path(tempfile.gettempdir())
+    with suppress(RuntimeError):
+        yield Path.home()

@@ -10,13 +10,13 @@ import hashlib
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kling_batch.clock import Clock
-from kling_batch.errors import StateUnusable
-from kling_batch.files import PRIVATE, write_whole
+from kling_batch.errors import KlingBatchError, ServiceStopped, StateUnusable
+from kling_batch.files import PRIVATE, disk_failed, write_new
 from kling_batch.structs import dataclass
 
 if TYPE_CHECKING:
@@ -44,14 +44,37 @@ class Balance:
 
 def account_file(folder: Path, base_url: str, key: str) -> Path:
     """Where this account's ledger lies: a salted hash of the key at that service names it."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    salt_file = folder / "salt"
-    if not salt_file.exists():
-        write_whole(salt_file, secrets.token_bytes(32), PRIVATE)
-    digest = hashlib.blake2b(
-        f"{base_url}\n{key}".encode(), key=salt_file.read_bytes()[:64], digest_size=12
-    )
+    try:
+        salt = _salt(folder)
+    except OSError as error:
+        raise _unusable(folder, error) from error
+    digest = hashlib.blake2b(f"{base_url}\n{key}".encode(), key=salt[:64], digest_size=12)
     return folder / f"{digest.hexdigest()}.db"
+
+
+def _salt(folder: Path) -> bytes:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / "salt"
+    if not path.exists():
+        with suppress(FileExistsError):  # another first run was quicker: its salt is the one
+            write_new(path, secrets.token_bytes(32), PRIVATE)
+    return path.read_bytes()
+
+
+class LedgerNotWritten(ServiceStopped):
+    """The account's ledger could not be written: the disk is full, say."""
+
+
+def _unusable(path: Path, error: Exception) -> KlingBatchError:
+    if disk_failed(error):
+        return LedgerNotWritten(
+            f"the account's ledger {path} can't be written: {error}",
+            "make room on the disk, then run the same command again: what was recorded stands",
+        )
+    return StateUnusable(
+        f"the account's ledger {path} can't be used: {error}",
+        "check its permissions; moved away, it is begun anew (the hourly limit with it)",
+    )
 
 
 class Ledger:
@@ -68,10 +91,7 @@ class Ledger:
                 f"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; {_SCHEMA}"
             )
         except (OSError, sqlite3.Error) as error:
-            raise StateUnusable(
-                f"the account's ledger {path} can't be used: {error}",
-                "check its permissions; moved away, it is begun anew (the hourly limit with it)",
-            ) from error
+            raise _unusable(path, error) from error
 
     def close(self) -> None:
         """Leave no side files behind, and the turn to others."""
@@ -200,10 +220,13 @@ class Ledger:
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            with suppress(sqlite3.Error):  # SQLite may have done it already
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise _unusable(self.path, error) from error
             raise
-        self._db.execute("COMMIT")
