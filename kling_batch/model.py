@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from kling_batch.structs import dataclass, field
 
@@ -17,6 +18,16 @@ Contract = Literal["canonical", "legacy"]
 MODEL = "kling_3_0_motion_control"
 DURATION_MIN, DURATION_MAX, DURATION_MAX_IMAGE = 3, 30, 10
 PROMPT_MAX = 2500
+
+
+@lru_cache(maxsize=1)
+def _tools() -> tuple[Callable[..., Any], Callable[[str], str]]:
+    # At first use, since OpenSSL comes with hashlib (3 ms) and `validate` has no use for it. Of
+    # json the quoting only: dumps makes an encoder each time (7 µs a fingerprint, so 2.5 µs).
+    from hashlib import blake2b
+    from json.encoder import encode_basestring_ascii
+
+    return blake2b, encode_basestring_ascii
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +47,13 @@ class JobRequest:
         The hash of the request as a JSON list: this text, and with it every fingerprint that a
         state file holds, must stay as it is.
         """
-        # Loaded here, since OpenSSL comes with hashlib (3 ms) and `validate` has no use for it;
-        # put together here, since json.dumps makes an encoder each time (7 µs, this 3 µs).
-        from hashlib import blake2b
-        from json.encoder import encode_basestring_ascii as quoted
-
+        blake2b, quoted = _tools()
         text = (
             f"[{quoted(self.prompt)}, {quoted(self.image_url)}, {quoted(self.video_url)},"
             f" {quoted(self.character_orientation)}, {quoted(self.quality_mode)},"
             f" {self.duration_seconds}]"
         )
-        return blake2b(text.encode(), digest_size=16).hexdigest()
+        return str(blake2b(text.encode(), digest_size=16).hexdigest())
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,13 +97,25 @@ class Expansion:
             return
         excluded = self._excluded(block, path, images, videos, axes)
         given = block.get("set", {})
+        choices = [
+            ([axis.values[pick] for axis, pick in zip(axes, picks, strict=True)],
+             _picked(path, given, axes, picks))
+            for picks in itertools.product(*(range(len(axis.values)) for axis in axes))
+        ]  # fmt: skip
         for image, video in itertools.product(images, videos):
             if image is None or video is None:
                 continue
-            for picks in itertools.product(*(range(len(axis.values)) for axis in axes)):
-                values = [axis.values[pick] for axis, pick in zip(axes, picks, strict=True)]
+            for values, picked in choices:
                 if not excluded.holds(image.reference, video.reference, values):
-                    yield _cell(path, image, video, given, axes, picks)
+                    yield Cell(
+                        path,
+                        image,
+                        video,
+                        picked.settings,
+                        picked.variables,
+                        picked.layers,
+                        picked.parts,
+                    )
 
     def _side(self, kind: Kind, given: str | list[str], path: Path) -> list[Input | None]:
         if isinstance(given, list):
@@ -151,14 +163,19 @@ class Expansion:
         return excluded
 
 
-def _cell(
-    path: Path,
-    image: Input,
-    video: Input,
-    given: Mapping[str, Any],
-    axes: Sequence[Axis],
-    picks: Sequence[int],
-) -> Cell:
+@dataclass(frozen=True, slots=True)
+class _Picked:
+    """What one choice of axis values gives to the cells of every image and video; as in Cell."""
+
+    settings: Mapping[str, Any]
+    variables: Variables
+    layers: tuple[tuple[Path, Mapping[str, Any]], ...]
+    parts: tuple[str, ...]
+
+
+def _picked(
+    path: Path, given: Mapping[str, Any], axes: Sequence[Axis], picks: Sequence[int]
+) -> _Picked:
     settings = {key: value for key, value in given.items() if key != "vars"}
     variables = dict(given.get("vars", NO_VARIABLES))
     layers: list[tuple[Path, Mapping[str, Any]]] = [((*path, "set"), given)]
@@ -171,7 +188,7 @@ def _cell(
         else:
             settings[axis.key] = value
             layers.insert(0, (axis.path, {axis.key: value}))
-    return Cell(path, image, video, settings, variables, tuple(layers), tuple(parts))
+    return _Picked(settings, variables, tuple(layers), tuple(parts))
 
 
 def axis_part(value: Any) -> str:

@@ -48,6 +48,7 @@ class Assembly:
     origins: list[Path] = field(default_factory=list)
     count: int = 0
     _base: dict[str, Any] = field(default_factory=dict)
+    _merged: tuple[Mapping[str, Any] | None, dict[str, Any]] = (None, {})
     _templates: Templates = field(default_factory=Templates)
     _groups: dict[tuple[Any, ...], _Group] = field(default_factory=dict)
     _lacking: dict[str, list[Cell]] = field(default_factory=dict)
@@ -58,9 +59,11 @@ class Assembly:
 
     def add(self, cell: Cell) -> bool:
         """Make the cell's jobs. False: there are too many by now."""
-        settings = {**self._base, **cell.settings}
+        if cell.settings is not self._merged[0]:  # a matrix block's cells share theirs
+            self._merged = cell.settings, {**self._base, **cell.settings}
+        settings = self._merged[1]
         if cell.video.duration is not None and "duration_seconds" not in cell.settings:
-            settings["duration_seconds"] = cell.video.duration
+            settings = {**settings, "duration_seconds": cell.video.duration}
         self.count += (takes := int(settings["takes"]))
         if self.count > MAX_JOBS:
             return False

@@ -77,12 +77,7 @@ def make_timetable(
 
 def _waves(times: Sequence[float], gap: float) -> tuple[Wave, ...]:
     """Times that lie close together, as one wave each."""
-    waves: list[Wave] = []
-    previous = None
-    for at in times:
-        if previous is not None and at - previous <= 2 * gap:
-            waves[-1] = Wave(waves[-1].jobs + 1, waves[-1].at)
-        else:
-            waves.append(Wave(1, at))
-        previous = at
-    return tuple(waves)
+    starts = [0]
+    starts += [n for n in range(1, len(times)) if times[n] - times[n - 1] > 2 * gap]
+    ends = [*starts[1:], len(times)]
+    return tuple(Wave(end - start, times[start]) for start, end in zip(starts, ends, strict=True))
