@@ -44,7 +44,8 @@ def command(manifest: str, *, out: str | None, open_page: bool, simulate: bool) 
         key=_key(source.parent, name, simulate),
         usd_per_credit=valid.pricing.usd_per_credit if valid else None,
     )
-    write_report(page, _look(source.parent, page, records, facts))
+    decisions = valid.decisions if valid else {}
+    write_report(page, _look(source.parent, page, records, facts, decisions))
     show(str(page))
     if open_page:
         _open(page)
@@ -65,18 +66,24 @@ def live_page(workspace: Workspace, records: Mapping[str, Record]) -> LivePage:
             key=_key(manifest.directory, manifest.name, workspace.simulated),
             usd_per_credit=manifest.pricing.usd_per_credit,
         )
-        return _look(manifest.directory, page, records, facts)
+        return _look(manifest.directory, page, records, facts, manifest.decisions)
 
     return LivePage(page, look, workspace.clock)
 
 
-def _look(folder: Path, page: Path, records: Mapping[str, Record], facts: Facts) -> Report:
+def _look(
+    folder: Path,
+    page: Path,
+    records: Mapping[str, Record],
+    facts: Facts,
+    decisions: Mapping[str, str],
+) -> Report:
     kept = list(records.values())
-    return summarize(kept, facts, find_files(folder, page, kept))
+    return summarize(kept, facts, find_files(folder, page, kept), decisions)
 
 
 def _read_where_valid(source: Path) -> Manifest | None:
-    """The manifest for its prices and its output folder; the page can do without."""
+    """The manifest for its prices, decisions and output folder; the page can do without."""
     try:
         return load_manifest(source, private_urls=True)
     except KlingBatchError:

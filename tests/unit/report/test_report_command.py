@@ -51,6 +51,13 @@ def test_it_lies_in_the_output_folder_that_the_manifest_names(folder: Path) -> N
     assert 'href="../outputs/batch/j1.mp4"' in (folder / "clips/index.html").read_text()
 
 
+def test_the_decisions_of_the_manifest_are_shown(done: Path) -> None:
+    done.write_text(jobs(2, "decisions: {j1: pick}\n"))
+    assert main(["report", str(done)]) == 0
+    text = (done.parent / "outputs/batch/index.html").read_text()
+    assert text.count("decided: pick") == 1
+
+
 def test_a_run_keeps_the_page_of_its_records(done: Path) -> None:
     clock = FakeClock()
     workspace = Workspace(load_manifest(done), Address("https://ulazai.com"), clock, False)
