@@ -47,7 +47,7 @@ from kling_batch.planning.plan import Action, Plan, Wishes
 from kling_batch.service.ledger import Ledger
 from kling_batch.state.opening import writing
 from kling_batch.state.records import JobState, Record
-from kling_batch.state.store import Store
+from kling_batch.state.store import Happening, Store
 from kling_batch.structs import dataclass, replace
 
 WORKERS = 16
@@ -165,6 +165,8 @@ def run_batch(
             if not manner.quiet:
                 _show_plan(plan, workspace)
             if not plan.anything_to_do:
+                if plan.dropped:
+                    store.drop(plan.dropped, Happening(workspace.clock.now(), "dropped"))
                 return _nothing_to_do(plan, records, workspace, manner)
             if plan.credits and not manner.yes:
                 _ask(plan, workspace)

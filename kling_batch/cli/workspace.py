@@ -13,7 +13,7 @@ from kling_batch.cli.surroundings import Address, accounts_folder, find_address,
 from kling_batch.clock import Clock, FastClock, SystemClock
 from kling_batch.errors import KeyRefused, UsageError
 from kling_batch.model import Manifest
-from kling_batch.planning.plan import Plan, Wishes, plan_jobs, unmatched
+from kling_batch.planning.plan import Plan, Wishes, dropped_unbought, plan_jobs, unmatched
 from kling_batch.planning.timetable import TYPICAL_SECONDS, make_timetable
 from kling_batch.service.ledger import Balance, Ledger, account_file
 from kling_batch.state.opening import Identity, reading, state_path
@@ -208,7 +208,11 @@ def make_plan(
         typical_seconds=typical_seconds(records.values()),
     )
     plan = replace(plan, timetable=timetable)
-    return replace(plan, warnings=plan_warnings(workspace, plan, state, account, max_credits))
+    return replace(
+        plan,
+        warnings=plan_warnings(workspace, plan, state, account, max_credits),
+        dropped=dropped_unbought(manifest, records, wishes),
+    )
 
 
 _NO_TIMETABLE = make_timetable(submissions=0, in_flight=0, now=0.0, per_hour=1, max_in_flight=1)

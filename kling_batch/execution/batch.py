@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kling_batch.clock import Clock
@@ -66,6 +66,14 @@ class Batch:
         self.owners = {r.job_id: r.id for r in self.records.values() if r.job_id}
         for happening in told:
             self.observer(happening)
+
+    def drop(self, ids: Collection[str]) -> None:
+        """Strike out records of jobs that were planned, never submitted, and are given up."""
+        happening = Happening(self.clock.now(), "dropped", None, {"jobs": len(ids)})
+        self.store.drop(ids, happening)
+        for one in ids:
+            del self.records[one]
+        self.observer(happening)
 
     def settle(self, settlement: Settlement) -> None:
         """Commit the answer to a submission."""

@@ -65,12 +65,17 @@ class PlannedJob:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run would do. Jobs stand in the manifest's order, orphans behind them."""
+    """What a run would do. Jobs stand in the manifest's order, orphans behind them.
+
+    `dropped` are ids of records that were approved once, never submitted, and are gone from
+    the manifest since: a run strikes them out.
+    """
 
     name: str
     jobs: tuple[PlannedJob, ...]
     timetable: Timetable
     warnings: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
     def having(self, *actions: Action) -> tuple[PlannedJob, ...]:
         """The jobs with one of these actions."""
@@ -102,7 +107,7 @@ def plan_jobs(
     downloaded jobs whose file is gone.
     """
     fingerprints = {job.id: job.request.fingerprint() for job in manifest.jobs}
-    renames = find_renames(fingerprints, records)
+    renames = find_renames(fingerprints, records, manifest.decisions, manifest.redone)
     everything = not wishes.only and not wishes.retry_ids
     credits_of = manifest.pricing.credits
     planned = []
@@ -115,6 +120,8 @@ def plan_jobs(
         action, reason = decide(job, fingerprint, record, wishes, absent_files)
         if old:
             reason = f"renamed from {old}: {reason}"
+        elif record is None and job.id in manifest.redone:
+            reason = f"a new take: {manifest.redone[job.id]} is to be redone"
         planned.append(
             PlannedJob(
                 id=job.id,
@@ -129,7 +136,22 @@ def plan_jobs(
                 renamed_from=old,
             )
         )
-    return (*planned, *_orphans(fingerprints, records, renames, wishes))
+    return (*planned, *_orphans(fingerprints, records, renames, wishes, manifest.decisions))
+
+
+def dropped_unbought(
+    manifest: Manifest, records: Mapping[str, Record], wishes: Wishes
+) -> tuple[str, ...]:
+    """The records that can be struck out: never submitted, and no longer in the manifest."""
+    unbought = [
+        record.id
+        for record in records.values()
+        if record.state is JobState.PLANNED and not record.attempts and not record.credits_spent
+    ]
+    if not unbought or wishes.only or wishes.retry_ids:
+        return ()  # what a choice leaves out of sight is left alone
+    ids = {job.id for job in manifest.jobs}
+    return tuple(one for one in unbought if one not in ids)
 
 
 def decide(
@@ -181,20 +203,28 @@ def _decide_changed(job: Job, record: Record, wishes: Wishes) -> tuple[Action, s
     return Action.CHANGED, f"{what}; kept unless --redo-changed"
 
 
-def find_renames(fingerprints: Mapping[str, str], records: Mapping[str, Record]) -> dict[str, str]:
+def find_renames(
+    fingerprints: Mapping[str, str],
+    records: Mapping[str, Record],
+    decided: Collection[str] = (),
+    redone: Collection[str] = (),
+) -> dict[str, str]:
     """New ids whose very request was already paid for under an id that the manifest dropped.
 
-    Each such record serves one new id, so that a renamed job is never bought again.
+    Each such record serves one new id, so that a renamed job is never bought again. Not meant
+    are takes that the manifest still names in its decisions, and new ones that it asks for.
     """
     dropped: dict[str, list[str]] = {}
     for record in records.values():
-        if record.id not in fingerprints and record.state in PAID and record.extra_of is None:
+        if record.id in fingerprints or record.id in decided:
+            continue
+        if record.state in PAID and record.extra_of is None:
             dropped.setdefault(record.fingerprint, []).append(record.id)
     renames: dict[str, str] = {}
     if not dropped:
         return renames
     for new, fingerprint in fingerprints.items():
-        if new not in records and dropped.get(fingerprint):
+        if new not in records and new not in redone and dropped.get(fingerprint):
             renames[new] = dropped[fingerprint].pop(0)
     return renames
 
@@ -226,6 +256,7 @@ def _orphans(
     records: Mapping[str, Record],
     renames: Mapping[str, str],
     wishes: Wishes,
+    decisions: Mapping[str, str],
 ) -> Iterable[PlannedJob]:
     taken_over = {old: new for new, old in renames.items()}
     for record in records.values():
@@ -238,6 +269,8 @@ def _orphans(
             continue  # never submitted: nothing of it is worth keeping
         elif record.extra_of is not None:
             action, reason = _decide_extra(record)
+        elif record.id in decisions:
+            reason = f"a take of an earlier redo ({decisions[record.id]}); kept"
         yield PlannedJob(
             id=record.id,
             action=action,

@@ -182,6 +182,15 @@ class Store:
                 self.connection.execute("UPDATE attempts SET job = ? WHERE job = ?", (new, old))
             self._tell(happenings)
 
+    def drop(self, ids: Iterable[str], happening: Happening) -> None:
+        """Strike out records of jobs that were planned and never submitted; no others."""
+        with self._commit():
+            self.connection.executemany(
+                "DELETE FROM jobs WHERE id = ? AND state = ? AND attempts = 0 AND job_id IS NULL",
+                [(one, JobState.PLANNED.value) for one in ids],
+            )
+            self._tell([happening])
+
     def note(self, **values: str) -> None:
         """Keep notes beside the records."""
         with self._commit():

@@ -15,7 +15,7 @@ from kling_batch.execution.receipt import Provenance
 from kling_batch.execution.runner import CanaryReport, Result, Runner, RunSettings
 from kling_batch.execution.workers import Workers
 from kling_batch.manifest.load import load_manifest
-from kling_batch.planning.plan import Plan, PlannedJob, Wishes, plan_jobs
+from kling_batch.planning.plan import Plan, PlannedJob, Wishes, dropped_unbought, plan_jobs
 from kling_batch.planning.timetable import make_timetable
 from kling_batch.service.client import Service
 from kling_batch.service.contracts import CONTRACTS
@@ -115,7 +115,8 @@ class Bench:
         }
         planned = plan_jobs(manifest, records, wishes, "outputs/batch", absent)
         nothing = make_timetable(submissions=0, in_flight=0, now=0.0, per_hour=24, max_in_flight=16)
-        return Plan(manifest.name, planned, nothing)
+        dropped = dropped_unbought(manifest, records, wishes)
+        return Plan(manifest.name, planned, nothing, dropped=dropped)
 
     def actions(self, wishes: Wishes = Wishes()) -> dict[str, str]:  # noqa: B008
         """The action for every job, by id."""
