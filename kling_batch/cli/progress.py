@@ -189,10 +189,9 @@ _LINES: Mapping[str, tuple[str, Line | None, bool]] = {
 }
 
 
-def totals_text(done: int, failed: int, charged: int, planned: int) -> str:
+def totals_text(done: int, failed: int, charged: str) -> str:
     """The end of a run in a line."""
     parts = [f"{count(done, 'video')} there"]
     if failed:
         parts.append(f"{failed} failed")
-    compared = "" if charged == planned else f" (planned: {planned:,})"
-    return f"{', '.join(parts)}; {charged:,} credits charged{compared}"
+    return f"{', '.join(parts)}; {charged}"

@@ -17,7 +17,7 @@ from kling_batch.cli.git import revision_of
 from kling_batch.cli.plan_view import iso, plan_text
 from kling_batch.cli.progress import JsonEvents, Lines, Progress, totals_text, write_event
 from kling_batch.cli.saved_plan import Approved, find_saved
-from kling_batch.cli.status_view import totals_json
+from kling_batch.cli.status_view import charged_text, totals_json
 from kling_batch.cli.surroundings import (
     find_key,
     find_proxies,
@@ -362,14 +362,7 @@ def _conclude(
         chosen = [records[one.id] for one in plan.jobs if one.id in records]
         states = [record.state for record in chosen]
         failed = sum(s in (JobState.FAILED, JobState.REJECTED) for s in states)
-        say(
-            totals_text(
-                states.count(JobState.DOWNLOADED),
-                failed,
-                sum((r.credits_charged or 0) - (r.credits_refunded or 0) for r in chosen),
-                sum(r.credits_planned for r in chosen if r.credits_charged is not None),
-            )
-        )
+        say(totals_text(states.count(JobState.DOWNLOADED), failed, charged_text(chosen)))
         if JobState.DOWNLOADED in states:
             say(f"The videos are in {workspace.output_directory}/")
     if result.stop is not None:

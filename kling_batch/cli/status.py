@@ -13,6 +13,7 @@ from kling_batch.cli.status_view import status_json, status_text
 from kling_batch.cli.surroundings import this_command
 from kling_batch.clock import SystemClock
 from kling_batch.errors import ExitCode
+from kling_batch.manifest.decisions import stated_decisions
 from kling_batch.manifest.load import manifest_name
 from kling_batch.service.ledger import Balance, Ledger
 from kling_batch.state.opening import reading, state_path
@@ -30,6 +31,7 @@ class Look:
     name: str
     records: list[Record]
     balance: Balance | None
+    decisions: dict[str, str]
 
 
 def command(manifests: list[str], *, wants_json: bool, watch: bool, simulate: bool) -> ExitCode:
@@ -52,11 +54,12 @@ def _look(manifest: str, simulate: bool) -> Look:
     with reading(state_path(source.parent, name, simulated=simulate)) as store:
         records = list(store.records().values()) if store else []
         ledger = store.meta("ledger") if store else None
-    return Look(manifest, name, records, _balance(ledger))
+    return Look(manifest, name, records, _balance(ledger), stated_decisions(source))
 
 
 def _look_json(look: Look) -> dict[str, Any]:
-    return status_json(look.name, Path(look.manifest).parent, look.records, look.balance)
+    folder = Path(look.manifest).parent
+    return status_json(look.name, folder, look.records, look.balance, look.decisions)
 
 
 def _show(looks: list[Look], *, in_place: bool) -> None:
@@ -73,7 +76,13 @@ def _show(looks: list[Look], *, in_place: bool) -> None:
         if lines:
             lines.append("")
         lines += status_text(
-            look.name, look.records, look.balance, width, coloured(sys.stdout), rows_max
+            look.name,
+            look.records,
+            look.balance,
+            look.decisions,
+            width,
+            coloured(sys.stdout),
+            rows_max,
         )
     if not lines:
         return

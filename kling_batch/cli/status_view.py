@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,20 @@ _COLOURS = {
 
 
 def status_json(
-    name: str, directory: Path, records: Iterable[Record], balance: Balance | None
+    name: str,
+    directory: Path,
+    records: Iterable[Record],
+    balance: Balance | None,
+    decisions: Mapping[str, str],
 ) -> dict[str, Any]:
     """The status as `status --json` prints it (schemas/status.v1.schema.json)."""
     kept = list(records)
     return {
         "name": name,
-        "jobs": [_record_json(record, directory) for record in kept],
+        "jobs": [
+            {**_record_json(record, directory), "decision": decisions.get(record.id)}
+            for record in kept
+        ],
         "totals": totals_json(kept),
         "balance": balance and {"credits": balance.credits, "seen_at": iso(balance.seen_at)},
     }
@@ -44,7 +51,30 @@ def totals_json(records: Iterable[Record]) -> dict[str, Any]:
         "credits_planned": sum(record.credits_planned for record in kept),
         "credits_charged": sum(record.credits_charged or 0 for record in kept),
         "credits_refunded": sum(record.credits_refunded or 0 for record in kept),
+        "credits_over_plan": over_plan(kept),
     }
+
+
+def over_plan(records: Iterable[Record]) -> int:
+    """What was charged above the plan, where the charge is known; negative where less was."""
+    return sum(
+        record.credits_charged - record.credits_planned
+        for record in records
+        if record.credits_charged is not None
+    )
+
+
+def charged_text(records: Sequence[Record]) -> str:
+    """What was charged, held against what was planned: "171 credits charged, 9 fewer …"."""
+    charged = sum(record.credits_charged or 0 for record in records)
+    refunded = sum(record.credits_refunded or 0 for record in records)
+    over = over_plan(records)
+    text = f"{charged:,} credits charged"
+    if over:
+        text += f", {abs(over):,} {'more' if over > 0 else 'fewer'} than planned"
+    elif charged:
+        text += ", as planned"
+    return text + (f", {refunded:,} refunded" if refunded else "")
 
 
 def _record_json(record: Record, directory: Path) -> dict[str, Any]:
@@ -69,6 +99,7 @@ def status_text(
     name: str,
     records: Sequence[Record],
     balance: Balance | None,
+    decisions: Mapping[str, str],
     width: int,
     colours: bool,
     rows_max: int | None = None,
@@ -82,12 +113,15 @@ def status_text(
         (
             record.state.value,
             cut(record.id, 44),
+            *([decisions.get(record.id, "")] if decisions else ()),
             "" if record.credits_charged is None else f"{record.credits_charged:,}",
             clean(record.error or (record.output if record.sha256 else "") or record.job_id or ""),
         )
         for record in shown
     ]
-    lines = [cut(line, max(width, 60)) for line in columns(rows, frozenset({2}))]
+    lines = [
+        cut(line, max(width, 60)) for line in columns(rows, frozenset({3 if decisions else 2}))
+    ]
     painted = [
         paint(line, _COLOURS.get(record.state, ""), colours)
         for record, line in zip(shown, lines, strict=True)
@@ -96,10 +130,7 @@ def status_text(
         painted.append(f"… and {len(records) - len(shown):,} more")
     totals = totals_json(records)
     states = ", ".join(f"{n} {state}" for state, n in totals["by_state"].items() if n)
-    tail = (
-        f"{name}: {count(len(records), 'job')}: {states}; {totals['credits_charged']:,} credits"
-        f" charged, {totals['credits_refunded']:,} refunded"
-    )
+    tail = f"{name}: {count(len(records), 'job')}: {states}; {charged_text(records)}"
     if balance is not None:
         tail += f"; balance last seen: {balance.credits:,}"
     return [*painted, "", paint(tail, "bold", colours)]

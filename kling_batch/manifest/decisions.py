@@ -4,13 +4,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 from kling_batch.manifest.nearest import nearest
 from kling_batch.manifest.problems import Finding, finding
 from kling_batch.model import Job
 
 REDO = "redo"
+WORDS = ("pick", "reject", REDO)
 _TAKE = re.compile(r"(.+)\.take([2-9]|[1-9][0-9]{1,2})\Z")
+
+
+def stated_decisions(source: Path) -> dict[str, str]:
+    """A manifest's decisions as they stand, for a look at its state: nothing else is checked.
+
+    Empty where they can't be read: whoever loads the manifest says why.
+    """
+    try:
+        data = source.read_bytes()
+    except OSError:
+        return {}
+    if b"decisions" not in data:  # most manifests; the others are read in full
+        return {}
+    from kling_batch.manifest.document import Unreadable, read
+
+    try:
+        value = read(data).value
+    except Unreadable:
+        return {}
+    stated = value.get("decisions") if isinstance(value, dict) else None
+    if not isinstance(stated, dict):
+        return {}
+    return {job_id: word for job_id, word in stated.items() if word in WORDS}
 
 
 def take_id(pair: str, take: int) -> str:
