@@ -5,8 +5,9 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any
 
+from kling_batch.cli.assembly import Manner
 from kling_batch.cli.console import say
-from kling_batch.cli.run import Manner, run_batch, workspace_for
+from kling_batch.cli.run import run_batch, workspace_for
 from kling_batch.cli.workspace import look_at_records
 from kling_batch.errors import ExitCode, UsageError
 from kling_batch.planning.plan import Wishes

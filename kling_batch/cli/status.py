@@ -52,7 +52,7 @@ def _look(manifest: str, simulate: bool) -> Look:
     source = Path(manifest)
     name = manifest_name(source)
     with reading(state_path(source.parent, name, simulated=simulate)) as store:
-        records = list(store.records().values()) if store else []
+        records = store.standing() if store else []
         ledger = store.meta("ledger") if store else None
     return Look(manifest, name, records, _balance(ledger), stated_decisions(source))
 

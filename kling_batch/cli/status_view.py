@@ -122,10 +122,12 @@ def status_text(
     lines = [
         cut(line, max(width, 60)) for line in columns(rows, frozenset({3 if decisions else 2}))
     ]
-    painted = [
-        paint(line, _COLOURS.get(record.state, ""), colours)
-        for record, line in zip(shown, lines, strict=True)
-    ]
+    painted = lines
+    if colours:
+        painted = [
+            paint(line, _COLOURS.get(record.state, ""), colours)
+            for record, line in zip(shown, lines, strict=True)
+        ]
     if len(shown) < len(records):
         painted.append(f"… and {len(records) - len(shown):,} more")
     totals = totals_json(records)
