@@ -22,6 +22,11 @@ _REQUEST = JobRequest.__slots__
 _PLAIN = tuple(name for name in Record.__slots__ if name not in ("id", "request", "state"))
 _COLUMNS = ("id", "state", *_PLAIN, *_REQUEST)
 _STATES = {state.value: state for state in JobState}
+# Records are made by position: 100,000 of them by name take twice as long.
+_FIRST = ("id", "fingerprint", "state")
+_OTHERS = Record.__slots__[4:]  # without id, fingerprint, request, state
+_MADE_OF = frozenset({"fingerprint", "image", "video", "result_url"})
+_NO_REQUEST = JobRequest("", "", "", "video", "720p", 0)
 _NOT_NULL = {"state", "fingerprint", "output", "credits_planned", "attempts", "credits_spent"}
 
 SCHEMA = f"""
@@ -87,17 +92,28 @@ class Store:
 
     def records(self) -> dict[str, Record]:
         """Every job's record by id, in the order in which the jobs were first approved."""
-        # By position, in the order of Record's fields: by name it takes twice as long.
-        _id, _fingerprint, _request, _state, *others = Record.__slots__
-        columns = ", ".join([*_REQUEST, _id, _fingerprint, _state, *others])
-        rows = self.connection.execute(f"SELECT {columns} FROM jobs ORDER BY rowid")  # noqa: S608
         n = len(_REQUEST)
+        rows = self._rows([*_REQUEST, *_FIRST, *_OTHERS])
         return {
             row[n]: Record(
                 row[n], row[n + 1], JobRequest(*row[:n]), _STATES[row[n + 2]], *row[n + 3 :]
             )
             for row in rows
         }
+
+    def standing(self) -> list[Record]:
+        """The records for a look at where jobs stand, read in half the time.
+
+        What a job is made of is left out of them: request, fingerprint, inputs and link are empty.
+        """
+        told = [f"'' AS {c}" if c in _MADE_OF else c for c in (*_FIRST, *_OTHERS)]
+        return [
+            Record(row[0], row[1], _NO_REQUEST, _STATES[row[2]], *row[3:])
+            for row in self._rows(told)
+        ]
+
+    def _rows(self, columns: Sequence[str]) -> Iterable[Sequence[Any]]:
+        return self.connection.execute(f"SELECT {', '.join(columns)} FROM jobs ORDER BY rowid")  # noqa: S608
 
     def attempts(self) -> dict[str, Attempt]:
         """The latest attempt of every job, by the job's id."""
