@@ -122,6 +122,8 @@ class _Loading:
         pricing = self._pricing(value.get("pricing", {}))
         assembly = self._assemble(shape, checks, filename)
         if self.findings:
+            # Places are looked up in the text alone: 50 MiB of jobs and values make room for it.
+            del document, shape, value, assembly
             raise ManifestInvalid(settle(self.findings, self.main, self.tables))
         return Manifest(
             name=name,
