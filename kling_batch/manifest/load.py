@@ -116,6 +116,7 @@ class _Loading:
         told = {f.path for f in document.findings}
         self.findings += [f for f in shape.findings if f.path not in told]
         self.findings += keys_in(document.value, self.main.data)
+        document.value = None  # of 100,000 pairs, each is let go as it becomes a job
         value = shape.value
         name = self._name(value)
         directory, filename = self._output(value, name)
