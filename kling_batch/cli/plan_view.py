@@ -71,7 +71,10 @@ def summary(plan: Plan, workspace: Workspace) -> str:
 
 
 def timetable_line(plan: Plan, workspace: Workspace) -> str:
-    """When the submissions go, where the hourly limit spreads them: "24 now, 24 at 15:02"."""
+    """When the jobs go, where the hourly limit spreads them.
+
+    As in "60 jobs at 24/1h: 24 now, 24 at 15:02, 12 at 16:02; done by about 16:15".
+    """
     waves, now = plan.timetable.waves, workspace.clock.now()
     if len(waves) < 2:
         return ""
@@ -79,10 +82,13 @@ def timetable_line(plan: Plan, workspace: Workspace) -> str:
         f"{wave.jobs} {'now' if wave.at - now < 60 else 'at ' + clock_time(wave.at, now)}"
         for wave in waves[:6]
     ]
-    more = f", … {len(waves) - 6} more waves" if len(waves) > 6 else ""
-    return (
-        f"Under {plan.timetable.submissions_per_hour} submissions an hour: {', '.join(parts)}{more}"
-    )
+    if len(waves) > 6:
+        left = sum(wave.jobs for wave in waves[6:])
+        parts.append(f"{left:,} more until {clock_time(plan.timetable.last or now, now)}")
+    jobs = count(sum(wave.jobs for wave in waves), "job")
+    end = clock_time(plan.timetable.finished_by or now, now)
+    rate = f"{plan.timetable.submissions_per_hour}/1h"
+    return f"{jobs} at {rate}: {', '.join(parts)}; done by about {end}"
 
 
 def plan_json(plan: Plan, workspace: Workspace) -> dict[str, Any]:
@@ -109,6 +115,7 @@ def plan_json(plan: Plan, workspace: Workspace) -> dict[str, Any]:
             "first": iso(table.first),
             "last": iso(table.last),
             "finished_by": iso(table.finished_by),
+            "waves": [{"jobs": wave.jobs, "at": iso(wave.at)} for wave in table.waves],
         },
         "warnings": list(plan.warnings),
     }
