@@ -81,10 +81,14 @@ class Site:
     url: str
     service: Service
     home: Path
+    temporary: Path
     name: str = "batch"
     program: Sequence[str] = (sys.executable, "-m", "kling_batch")
     flags: Sequence[str] = ("--poll-interval", "0.1", "--reconcile-wait", "0.5")
     started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.temporary.mkdir(parents=True, exist_ok=True)
 
     # -- the manifest --------------------------------------------------------------------------
 
@@ -125,15 +129,13 @@ class Site:
 
     @property
     def environment(self) -> dict[str, str]:
-        temporary = self.home / "tmp"
-        temporary.mkdir(parents=True, exist_ok=True)
         return {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(Path(kling_batch.__file__).parents[1]),
             "PYTHONDONTWRITEBYTECODE": "1",
             "HOME": str(self.home),
             "XDG_STATE_HOME": str(self.home / "state"),
-            "TMPDIR": str(temporary),
+            "TMPDIR": str(self.temporary),
             "ULAZAI_API_KEY": KEY,
             "ULAZAI_BASE_URL": self.url,
         }
@@ -220,7 +222,7 @@ class Site:
         assert all(open_intents[request] >= count for request, count in unrecorded.items())
 
     def assert_done(self, jobs: int) -> None:
-        """Every job was charged once, and its video is whole and in its place, with no leavings."""
+        """Every job was charged once, and its video is whole and in its place, nothing of it is left over."""
         self.assert_money_is_safe()
         records = self.records()
         assert self.states() == dict.fromkeys(records, "downloaded")
@@ -229,7 +231,8 @@ class Site:
         assert len({record.job_id for record in records.values()}) == jobs
         for record in records.values():
             assert sha256_of(self.folder / record.output) == record.sha256
-        left = [path.name for path in self.outputs.iterdir() if path.name.startswith(".")]
+        hidden = [path.name for path in self.outputs.iterdir() if path.name.startswith(".")]
+        left = [name for name in hidden if not name.startswith(".index.html.")]
         assert left == []
 
     def resume(self, jobs: int, *more: str) -> Ended:
@@ -246,9 +249,11 @@ def a_site(folder: Path, jobs: int = 1, *, name: str = "batch", **settings: Any)
     """A site with a service of its own. `faults` are rules as the simulator reads them."""
     faults = settings.pop("faults", None)
     script = FaultScript.read(faults) if faults else None
+    home = settings.pop("home", folder / "home")
+    temporary = settings.pop("temporary", folder / "tmp")
     service = Service(faults=script, **settings)
     with serve(service) as server:
-        site = Site(folder / name, server.url, service, folder / "home", name)
+        site = Site(folder / name, server.url, service, home, temporary, name)
         site.write(jobs)
         try:
             yield site
@@ -316,7 +321,7 @@ class Commits:
 
 def commits_around_the_post(site: Site) -> tuple[Commits, Commits]:
     """The commits of the intent and of the answer, found by tracing one whole run."""
-    log = site.home / "whole-run.trace"
+    log = site.temporary / "whole-run.trace"
     calls = "pwrite64,fdatasync,sendto,recvfrom"
     assert site.run(before=tampering(log, calls)).code == 0
     writes = syncs = 0

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("strace")
 
 def killed(site: Site, calls: str, when: int, path: Path | None = None) -> Ended:
     """A run that is killed as it enters the `when`-th of these calls."""
-    log = site.home / "killed.trace"
+    log = site.temporary / "killed.trace"
     ended = site.run(before=tampering(log, calls, KILL, str(when), path))
     assert "killed by SIGKILL" in log.read_text()
     return ended
@@ -90,7 +90,7 @@ def test_killed_at_any_step_of_putting_a_video_in_its_place_it_is_whole_after_a_
 
     with a_site(tmp_path / "whole") as whole:
         submitted_before(whole)
-        log = whole.home / "download.trace"
+        log = whole.temporary / "download.trace"
         assert whole.run(before=tampering(log, call)).code == 0
     moments = count_calls(log, call)
     assert moments
@@ -106,7 +106,7 @@ def test_killed_at_any_write_of_the_state_the_batch_converges(tmp_path: Path, pa
     """Every write and every sync of a whole run in CI; elsewhere a few of them."""
     calls = "pwrite64,fdatasync"
     with a_site(tmp_path / "whole", 2) as whole:
-        log = whole.home / "state.trace"
+        log = whole.temporary / "state.trace"
         assert whole.run(before=tampering(log, calls, path=whole.log)).code == 0
     moments = [
         (call, when) for call in calls.split(",") for when in range(1, count_calls(log, call) + 1)
@@ -114,5 +114,5 @@ def test_killed_at_any_write_of_the_state_the_batch_converges(tmp_path: Path, pa
     chosen = moments[part::4] if REQUIRED else moments[part * 11 :: 44]
     for call, when in chosen:
         with a_site(tmp_path / f"{call}{when}", 2) as site:
-            site.run(before=tampering(site.home / "trace", call, KILL, str(when), site.log))
+            site.run(before=tampering(site.temporary / "trace", call, KILL, str(when), site.log))
             site.resume(2)

@@ -47,7 +47,7 @@ def two_sites(tmp_path: Path):  # type: ignore[no-untyped-def]
     service = Service(submissions_per_hour=3)
     with serve(service) as server:
         sites = [
-            Site(tmp_path / name, server.url, service, tmp_path / "home", name)
+            Site(tmp_path / name, server.url, service, tmp_path / "home", tmp_path / "tmp", name)
             for name in ("left", "right")
         ]
         for site in sites:
