@@ -14,10 +14,11 @@ from kling_batch.errors import ExitCode, KlingBatchError, UsageError
 from kling_batch.manifest.load import load_manifest, manifest_name
 from kling_batch.model import Manifest
 from kling_batch.report.live import LivePage
-from kling_batch.report.page import PAGE, find_files, page_folder, write_report
+from kling_batch.report.page import PAGE, find_copies, find_files, page_folder, write_report
 from kling_batch.report.summary import Facts, Report, summarize
 from kling_batch.state.opening import reading, state_path
 from kling_batch.state.records import Record
+from kling_batch.structs import replace
 
 if TYPE_CHECKING:
     from kling_batch.cli.workspace import Workspace
@@ -79,6 +80,7 @@ def _look(
     decisions: Mapping[str, str],
 ) -> Report:
     kept = list(records.values())
+    facts = replace(facts, copies=find_copies(page, kept))
     return summarize(kept, facts, find_files(folder, page, kept), decisions)
 
 

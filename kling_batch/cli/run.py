@@ -17,6 +17,7 @@ from kling_batch.cli.progress import Progress, write_event
 from kling_batch.cli.question import ask
 from kling_batch.cli.saved_plan import Approved, find_saved
 from kling_batch.cli.signals import interruptible
+from kling_batch.cli.simulated_inputs import draw_inputs
 from kling_batch.cli.surroundings import find_key, this_command
 from kling_batch.cli.workspace import (
     SIMULATED_KEY,
@@ -140,7 +141,9 @@ def run_batch(
                 return _nothing_to_do(plan, records, workspace, manner, again)
             if plan.credits and not manner.yes:
                 ask(plan, workspace)
-            if not workspace.simulated:
+            if workspace.simulated:
+                draw_inputs(plan, workspace.output_directory)
+            else:
                 store.note(service=workspace.address.url)
             parts = build(workspace, store, ledger, records, plan, key, manner)
             result = _run(*parts)

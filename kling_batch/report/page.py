@@ -61,6 +61,23 @@ def find_files(directory: Path, page: Path, records: Iterable[Record]) -> dict[s
     return found
 
 
+def copy_name(url: str, suffix: str) -> str:
+    """The name of an input's copy beside the page, told by its URL alone."""
+    return f"inputs/{hashlib.blake2b(url.encode(), digest_size=8).hexdigest()}{suffix}"
+
+
+def find_copies(page: Path, records: Iterable[Record]) -> dict[str, str]:
+    """The inputs that have a copy beside the page: the way to it, by their URL."""
+    _, names = _look(page.parent / "inputs", page.parent)
+    copies = {}
+    for record in records:
+        request = record.request
+        for url, suffix in ((request.image_url, ".png"), (request.video_url, ".mp4")):
+            if names and (way := copy_name(url, suffix)).rpartition("/")[2] in names:
+                copies[url] = way
+    return copies
+
+
 def _look(folder: Path, page: Path) -> tuple[str, frozenset[str]]:
     """The way from the page to the folder, and the names in it."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from decimal import Decimal
 
@@ -43,7 +43,10 @@ _ORIENTATIONS = {"video": "follows the clip", "image": "follows the picture"}
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the page says of the batch as a whole; `zone` None is this machine's."""
+    """What the page says of the batch as a whole; `zone` None is this machine's.
+
+    `copies` are inputs that lie beside the page: their way from it, by their URL.
+    """
 
     name: str
     manifest: str
@@ -52,6 +55,7 @@ class Facts:
     key: str = ""
     usd_per_credit: Decimal | None = None
     zone: tzinfo | None = None
+    copies: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +68,16 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A character image or a motion clip: `url` is empty where it is no web address."""
+    """A character image or a motion clip: `url` is empty where it is no web address.
+
+    `shown` is what the page shows of it: a copy beside the page, or the address itself.
+    """
 
     kind: str
     name: str
     url: str
     label: str
+    shown: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +214,8 @@ def _row(
     ordered = sorted(records, key=lambda record: record.take)
     return Row(
         name=shown(pair),
-        image=_input("image", first.image, first.request.image_url),
-        video=_input("motion", first.video, first.request.video_url),
+        image=_input("image", first.image, first.request.image_url, facts.copies),
+        video=_input("motion", first.video, first.request.video_url, facts.copies),
         prompt=shown(first.request.prompt) if alike else "",
         settings=_settings(first) if same else "",
         takes=tuple(
@@ -220,10 +228,11 @@ def _row(
     )
 
 
-def _input(kind: str, name: str, url: str) -> Input:
+def _input(kind: str, name: str, url: str, copies: Mapping[str, str]) -> Input:
     label = short_address(url)
     named = shown(name) if name and name != url else label.rpartition("/")[2]
-    return Input(kind, named, address(url), label)
+    there = copies.get(url)
+    return Input(kind, named, address(url), label, link(there) if there else address(url))
 
 
 def _settings(record: Record) -> str:

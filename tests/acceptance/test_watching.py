@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -104,3 +105,15 @@ def test_status_watch_ends_when_nothing_is_under_way(call, tmp_path):
     told = call("status", "m.yaml", "--simulate", "--watch")
     assert told.code == 0
     assert told.out.count("downloaded  j") == 2
+
+
+def test_a_simulated_run_leaves_a_page_with_pictures_of_its_own(call, tmp_path):
+    (tmp_path / "m.yaml").write_text(jobs(2))
+    told = call("run", "m.yaml", "--simulate", "--yes")
+    folder = tmp_path / "outputs/batch/simulated"
+    assert "The gallery is outputs/batch/simulated/index.html" in told.err
+    page = (folder / "index.html").read_text()
+    shown = re.findall(r'href="(inputs/\w+\.(?:png|mp4))"', page)
+    assert len(set(shown)) == 2
+    assert all((folder / way).is_file() for way in shown)
+    assert call("report", "m.yaml", "--simulate").out == "outputs/batch/simulated/index.html\n"
