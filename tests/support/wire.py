@@ -45,7 +45,7 @@ class Wire:
     def serve(self, connection: socket.socket) -> None:
         """Read one request, answer, close."""
         with connection, contextlib.suppress(OSError):
-            connection.settimeout(2.0)
+            connection.settimeout(0.5)
             request = b""
             while b"\r\n\r\n" not in request and (piece := connection.recv(65536)):
                 request += piece
