@@ -81,8 +81,12 @@ def write_saved(saved: SavedPlan, file: Path) -> None:
         if file.exists() and find_saved(str(file)) is None:
             raise UsageError(f"{file} is there and is no saved plan", "name another file")
         path = os.path.relpath(saved.path, file.parent)
-        text = json.dumps(as_json(replace(saved, path=path)), indent=1, ensure_ascii=False)
-        write_whole(file, text.encode(errors="surrogateescape") + b"\n")
+        value = as_json(replace(saved, path=path))
+        try:
+            text = json.dumps(value, indent=1, ensure_ascii=False).encode()
+        except UnicodeEncodeError:  # a file name that is no text
+            text = json.dumps(value, indent=1).encode()
+        write_whole(file, text + b"\n")
     except OSError as error:
         raise UsageError(
             f"{file} can't be written: {error.strerror}", "name another file"
