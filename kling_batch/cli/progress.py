@@ -184,6 +184,7 @@ _LINES: Mapping[str, tuple[str, Line | None, bool]] = {
     "waiting": ("", _waiting, False),
     "fetching_again": ("", lambda _, d: f"fetched again: {d['reason']}", False),
     "left": ("yellow", lambda _, d: f"left for a later run: {d['reason']}", True),
+    "refunded": ("", lambda _, d: f"{d['credits']} credits came back", False),
     "renamed": ("", lambda _, d: f"taken over from {d['from']}", False),
     "approved": ("", None, False),
 }
