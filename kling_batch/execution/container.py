@@ -12,8 +12,7 @@ from typing import BinaryIO
 _EBML = b"\x1a\x45\xdf\xa3"
 _BOXES_MAX = 100_000
 _TOP_LEVEL = frozenset(
-    (b"ftyp", b"styp", b"pdin", b"moov", b"moof", b"mdat", b"mfra", b"sidx", b"emsg", b"meta")
-    + (b"free", b"skip", b"wide", b"udta", b"uuid")
+    b"ftyp styp pdin moov moof mdat mfra sidx emsg meta free skip wide udta uuid".split()
 )
 
 
