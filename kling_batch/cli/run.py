@@ -132,7 +132,7 @@ def run_batch(
             records = state.records
             plan = make_plan(workspace, state, wishes, account_of(ledger), manner.max_credits)
             if approved is not None:
-                approved.hold_to(plan, workspace, state, store)
+                approved.hold_to(plan, workspace, state, ledger)
             if not manner.quiet:
                 _show_plan(plan, workspace)
             if not plan.anything_to_do:

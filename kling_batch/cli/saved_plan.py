@@ -13,11 +13,10 @@ from kling_batch.errors import UsageError
 from kling_batch.files import sha256_of, write_whole
 from kling_batch.planning.plan import Plan, Wishes
 from kling_batch.planning.saved import SavedPlan, as_json, moved_on, read_saved, saved_jobs
-from kling_batch.state.store import Store
+from kling_batch.service.ledger import Ledger
 from kling_batch.structs import dataclass
 
 _HEAD = 256
-_NOTE = "saved_plan"  # which saved plan this state was last run by
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +28,20 @@ class Approved:
     manifest: str
     plan: SavedPlan
 
-    def hold_to(self, plan: Plan, workspace: Workspace, state: State, store: Store) -> None:
-        """Raise UsageError unless the plan made now is just the one that was approved."""
+    def hold_to(self, plan: Plan, workspace: Workspace, state: State, ledger: Ledger) -> None:
+        """Raise UsageError unless the plan made now is just the one approved, and not run yet.
+
+        The ledger knows what was run, so that a lost state makes no plan good once more.
+        """
+        go_on = f"to do what is left: {this_command('run', self.manifest)}"
+        anew = f"plan again: {this_command('plan', self.manifest, '--out', self.file)}"
+        if ledger.has_run_plan(self.digest):
+            raise UsageError(f"{self.file} was run already, and a plan is run once", go_on)
         present = freeze(plan, workspace, state, self.plan.wishes, self.plan.max_credits)
         stale = moved_on(self.plan, present)
         if stale is None:
-            store.note(**{_NOTE: self.digest})
+            ledger.runs_plan(self.digest)
             return
-        go_on = f"to do what is left: {this_command('run', self.manifest)}"
-        anew = f"plan again: {this_command('plan', self.manifest, '--out', self.file)}"
-        if stale.what == "state" and store.meta(_NOTE) == self.digest:
-            raise UsageError(f"{self.file} was run already, and a plan is run once", go_on)
         if stale.what == "service":
             anew = f"give the address that it was made for, or {anew}"
         if stale.what == "state":

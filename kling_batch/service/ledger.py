@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS submissions (wall REAL, era TEXT, steady REAL);
 CREATE TABLE IF NOT EXISTS blocks (wall REAL, era TEXT, steady REAL);
 CREATE TABLE IF NOT EXISTS balance (credits INTEGER NOT NULL, seen_at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS owned (job_id TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS plans (digest TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
 
@@ -214,9 +215,24 @@ class Ledger:
                 [(one, str(state)) for one in job_ids],
             )
 
+    def owned(self, job_ids: Iterable[str]) -> set[str]:
+        """Those of these jobs that have an owner."""
+        query = "SELECT 1 FROM owned WHERE job_id = ?"
+        return {one for one in job_ids if self._db.execute(query, (one,)).fetchone()}
+
     def owners(self) -> dict[str, str]:
         """Every job id with an owner, and the state file that has it."""
         return dict(self._db.execute("SELECT job_id, state FROM owned"))
+
+    def has_run_plan(self, digest: str) -> bool:
+        """Whether this account was spent from by the saved plan of this digest."""
+        query = "SELECT 1 FROM plans WHERE digest = ?"
+        return self._db.execute(query, (digest,)).fetchone() is not None
+
+    def runs_plan(self, digest: str) -> None:
+        """Note that a saved plan is run; kept here, since a state may be moved away."""
+        with self._exclusive():
+            self._db.execute("INSERT OR IGNORE INTO plans VALUES (?)", (digest,))
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

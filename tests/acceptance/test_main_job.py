@@ -216,7 +216,7 @@ def test_init_writes_a_manifest_that_is_valid_and_never_over_a_file(call, tmp_pa
     assert ".env" in (tmp_path / "new/.gitignore").read_text().split()
 
 
-@pytest.mark.parametrize("kind", ["manifest", "plan", "status", "event"])
+@pytest.mark.parametrize("kind", ["manifest", "plan", "status", "event", "saved-plan", "change"])
 def test_every_schema_is_printed_and_is_a_schema(call, kind):
     told = call("schema", "--kind", kind)
     jsonschema.Draft7Validator.check_schema(told.json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from support.bench import jobs
@@ -42,6 +43,15 @@ def test_it_runs_without_a_question_and_only_once(call, service, planned):
     assert again.code == 2
     assert "was run already" in again.err
     assert "kling-batch run m.yaml" in again.err
+    assert bought(service) == 2
+
+
+def test_a_lost_state_makes_it_not_good_once_more(call, service, planned):
+    assert call("run", "plan.json", *FAST).code == 0
+    shutil.rmtree(planned / ".kling-batch")
+    again = call("run", "plan.json", *FAST)
+    assert again.code == 2
+    assert "was run already" in again.err
     assert bought(service) == 2
 
 
