@@ -222,7 +222,7 @@ class Site:
         assert all(open_intents[request] >= count for request, count in unrecorded.items())
 
     def assert_done(self, jobs: int) -> None:
-        """Every job was charged once, and its video is whole and in its place, nothing of it is left over."""
+        """Every job was charged once, its video is in its place, and nothing else is left of it."""
         self.assert_money_is_safe()
         records = self.records()
         assert self.states() == dict.fromkeys(records, "downloaded")

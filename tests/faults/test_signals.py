@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from subprocess import Popen
 
@@ -84,7 +85,8 @@ def test_interrupted_at_any_moment_nothing_is_bought_twice(
             time.sleep(after)
             process.send_signal(number)
             ended = finished(process)
-            assert ended.code in (130, -number, 0), ended.err
+            by_python_itself = ended.code == 1 and "KeyboardInterrupt" in ended.err
+            assert ended.code in (130, -number, 0) or by_python_itself, ended.err
             site.assert_money_is_safe()
         site.resume(8)
 
@@ -112,10 +114,10 @@ def test_a_full_disk_under_stdout_does_not_stop_the_run(make_site: Making) -> No
 
 
 @contextmanager
-def terminal(site: Site) -> Iterator[tuple[Popen[str], int]]:
+def terminal(site: Site) -> Iterator[tuple[Popen[str], FileIO]]:
     """A run on a terminal of its own, and the end of it that the person has."""
     person, program = pty.openpty()
-    try:
+    with FileIO(person, "r+") as window:
         process = site.start(
             before=(sys.executable, "-c", ON_TERMINAL),
             stdin=program,
@@ -124,16 +126,13 @@ def terminal(site: Site) -> Iterator[tuple[Popen[str], int]]:
             start_new_session=True,
         )
         os.close(program)
-        yield process, person
-    finally:
-        with contextlib.suppress(OSError):
-            os.close(person)
+        yield process, window
 
 
 def test_ctrl_c_on_a_terminal_ends_the_run_in_order(make_site: Making) -> None:
-    with make_site(3, faults=[SLOW]) as site, terminal(site) as (process, person):
-        site.service.at_post(1, lambda: os.write(person, b"\x03")).wait(20)
-        shown = read_to_end(person)
+    with make_site(3, faults=[SLOW]) as site, terminal(site) as (process, window):
+        site.service.at_post(1, lambda: window.write(b"\x03")).wait(20)
+        shown = read_to_end(window)
         assert process.wait(20) == 130
         assert "kling-batch run batch.yaml" in shown
         assert site.states()["batch1"] == "submitted"
@@ -144,18 +143,18 @@ def test_ctrl_c_on_a_terminal_ends_the_run_in_order(make_site: Making) -> None:
 def test_a_terminal_that_is_closed_ends_the_run_in_order(make_site: Making, moment: int) -> None:
     with (
         make_site(3, faults=[{**SLOW, "nth": moment}]) as site,
-        terminal(site) as (process, person),
+        terminal(site) as (process, window),
     ):
-        site.service.at_post(moment, lambda: os.close(person)).wait(20)
+        site.service.at_post(moment, window.close).wait(20)
         assert process.wait(20) == 130
         assert site.states()[f"batch{moment}"] == "submitted"
         site.resume(3)
 
 
-def read_to_end(person: int) -> str:
+def read_to_end(window: FileIO) -> str:
     """What the terminal shows until its program ends."""
     shown = b""
     with contextlib.suppress(OSError):  # a terminal whose program ended reads as an error
-        while piece := os.read(person, 4096):
+        while piece := window.read(4096):
             shown += piece
     return shown.decode()
