@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from kling_batch.clock import Clock
@@ -33,12 +34,32 @@ class Batch:
     owners: dict[str, str] = field(default_factory=dict)
     spent: int = 0
     stop: Stop | None = None
+    _untold: list[Happening] | None = None
 
     def __post_init__(self) -> None:
         self.owners = {r.job_id: r.id for r in self.records.values() if r.job_id}
         self.spent = committed(self.records.values())
         # Ids that came through `resolve`, or a ledger that was moved away: said once more.
         self.ledger.own(self.owners.keys() - self.ledger.owners().keys(), self.store.path)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is saved within is one commit; what happened is said when that is made."""
+        untold: list[Happening] = []
+        self._untold = untold
+        try:
+            with self.store.together():
+                yield
+        finally:
+            self._untold = None
+        for happening in untold:
+            self.observer(happening)
+
+    def _say(self, happening: Happening) -> None:
+        if self._untold is None:
+            self.observer(happening)
+        else:
+            self._untold.append(happening)
 
     def save(self, records: Iterable[Record], happenings: Sequence[Happening]) -> None:
         """Commit these records, then say what happened."""
@@ -65,7 +86,7 @@ class Batch:
                 self.records[record.id] = replace(record, extra_of=pairs[main])
         self.owners = {r.job_id: r.id for r in self.records.values() if r.job_id}
         for happening in told:
-            self.observer(happening)
+            self._say(happening)
 
     def drop(self, ids: Collection[str]) -> None:
         """Strike out records of jobs that were planned, never submitted, and are given up."""
@@ -73,7 +94,7 @@ class Batch:
         self.store.drop(ids, happening)
         for one in ids:
             del self.records[one]
-        self.observer(happening)
+        self._say(happening)
 
     def settle(self, settlement: Settlement) -> None:
         """Commit the answer to a submission."""
@@ -84,7 +105,7 @@ class Batch:
 
     def tell(self, name: str, job: str | None = None, **detail: object) -> None:
         """Say what is worth saying and not worth keeping: a wait, a retry."""
-        self.observer(Happening(self.clock.now(), name, job, detail))
+        self._say(Happening(self.clock.now(), name, job, detail))
 
     def halt(self, stop: Stop) -> None:
         """Submit no more; the first reason stands."""
@@ -112,4 +133,4 @@ class Batch:
             if record.job_id:
                 self.owners[record.job_id] = record.id
         for happening in happenings:
-            self.observer(happening)
+            self._say(happening)

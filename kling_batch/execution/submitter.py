@@ -128,10 +128,8 @@ class Submitter:
     def _answered(self, planned: PlannedJob, attempt: Attempt, outcome: SubmissionOutcome) -> None:
         batch = self._batch
         record = batch.records[planned.id]
-        taken = {**batch.owners}
-        if outcome.receipt is not None:
-            others = batch.ledger.owners()
-            taken.update({one: others[one] for one in outcome.receipt.job_ids if one in others})
+        told = outcome.receipt.job_ids if outcome.receipt is not None else ()
+        taken = batch.ledger.owned(told) | {one for one in told if one in batch.owners}
         settlement = settle(record, attempt, outcome, batch.clock.now(), taken, batch.records)
         try:
             batch.settle(settlement)
