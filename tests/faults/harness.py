@@ -132,7 +132,6 @@ class Site:
         return {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(Path(kling_batch.__file__).parents[1]),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "HOME": str(self.home),
             "XDG_STATE_HOME": str(self.home / "state"),
             "TMPDIR": str(self.temporary),

@@ -111,7 +111,7 @@ def test_killed_at_any_write_of_the_state_the_batch_converges(tmp_path: Path, pa
     moments = [
         (call, when) for call in calls.split(",") for when in range(1, count_calls(log, call) + 1)
     ]
-    chosen = moments[part::2] if REQUIRED else moments[part * 16 :: 32]
+    chosen = moments[part::2] if REQUIRED else moments[20 + part * 16 :: 64]
     for call, when in chosen:
         with a_site(tmp_path / f"{call}{when}", 2) as site:
             site.run(before=tampering(site.temporary / "trace", call, KILL, str(when), site.log))
