@@ -153,7 +153,7 @@ saved_plans = st.builds(
     name=st.text(min_size=1),
     path=st.text(min_size=1),
     sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
-    serial=st.integers(0),
+    serial=st.integers(0, 2**63 - 1),  # SQLite has no more
     simulated=st.booleans(),
     service=st.text(),
     contract=st.sampled_from(["canonical", "legacy"]),
