@@ -65,7 +65,10 @@ def test_the_wheel_validates_plans_and_runs_on_the_simulator(installed, tmp_path
     ):
         done = run(installed, tmp_path, *words)
         assert done.returncode == 0, done.stderr
-    assert len(list(tmp_path.rglob("*.mp4"))) == 2
+    assert {path.name for path in tmp_path.glob("outputs/batch/simulated/*.mp4")} == {
+        "j1.mp4",
+        "j2.mp4",
+    }
 
 
 def test_the_wheel_carries_schemas_and_types(installed):
