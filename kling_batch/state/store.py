@@ -224,14 +224,14 @@ class Store:
             )
 
     def _put(self, records: Iterable[Record]) -> None:
-        self.connection.executemany(_UPSERT, [_row(record) for record in records])
+        execute = self.connection.execute  # most often it is one: executemany costs more then
+        for record in records:
+            execute(_UPSERT, _row(record))
 
     def _tell(self, happenings: Iterable[Happening]) -> None:
-        told = [
-            (h.at, h.job, h.name, json.dumps(dict(h.detail)) if h.detail else "{}")
-            for h in happenings
-        ]
-        self.connection.executemany(_TELL, told)
+        for h in happenings:
+            detail = json.dumps(dict(h.detail)) if h.detail else "{}"
+            self.connection.execute(_TELL, (h.at, h.job, h.name, detail))
 
     @contextmanager
     def together(self) -> Iterator[None]:
