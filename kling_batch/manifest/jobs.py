@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from kling_batch.manifest.bounds import TemplateFault, group
 from kling_batch.manifest.decisions import new_takes, redo_takes, take_id
 from kling_batch.manifest.expand import MAX_JOBS, Cell
 from kling_batch.manifest.inputs import Input, Variables
 from kling_batch.manifest.outputs import DEFAULT_FILENAME, RESERVED, output_fault
 from kling_batch.manifest.problems import Finding, Line, Path, finding, path_text
-from kling_batch.manifest.prompt import TemplateFault, Templates, group, is_template
+from kling_batch.manifest.prompt import Templates, is_template
 from kling_batch.model import DURATION_MAX_IMAGE, PROMPT_MAX, Job, JobRequest
 from kling_batch.structs import dataclass, field
 

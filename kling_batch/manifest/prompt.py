@@ -17,8 +17,18 @@ that every fault and its words are Jinja's; a property test holds the two togeth
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from kling_batch.manifest.bounds import (
+    GROUPS,
+    MAX_OUTPUT,
+    MAX_SOURCE,
+    NAMES,
+    Group,
+    Meter,
+    TemplateFault,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -26,48 +36,9 @@ if TYPE_CHECKING:
 
 Scope = Mapping[str, Any]
 
-MAX_SOURCE = 10_000
-MAX_VALUE = 20_000
-MAX_OUTPUT = 20_000
-MAX_WORK = 100_000
-MAX_WORK_IN_ALL = 50_000_000
-MAX_NESTING = 60
-NAMES = (
-    "image", "video", "vars", "id", "take",
-    "quality_mode", "character_orientation", "duration_seconds",
-)  # fmt: skip
-
-
-GROUPS = frozenset({"image", "video", "vars"})
-
 # What Jinja takes for a name in every place, where the root is one of ours; no other brace may
 # stand in the text, and no "\r", which Jinja makes a "\n".
 _MARK = re.compile(r"\{\{[ \t\n]*([a-z_]+)(?:\.([A-Za-z_][A-Za-z0-9_]*))?[ \t\n]*\}\}")
-
-
-class Group(dict[str, Any]):
-    """``image``, ``video`` or ``vars``: what dotted names are looked up in."""
-
-    __slots__ = ("name",)
-    name: str
-
-
-def group(name: str, values: dict[str, Any]) -> Group:
-    """These values under that name, for a scope."""
-    made = Group(values)
-    made.name = name
-    return made
-
-
-class TemplateFault(Exception):
-    """A template that can't be used. ``needle`` is the part that is meant, ``row`` its line."""
-
-    def __init__(self, message: str, hint: str = "", needle: str = "", row: int = 0) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.needle = needle
-        self.row = row
 
 
 def is_template(text: str) -> bool:
@@ -168,28 +139,3 @@ class Templates:
         except Exception as error:  # whatever an expression's operands make of each other
             raise TemplateFault(f"the template fails: {str(error)[:200]}") from None
         return "".join(pieces)
-
-
-class Meter:
-    """Counts work, one rendering's and a manifest's: characters handled and loop rounds."""
-
-    def __init__(self) -> None:
-        self._left = MAX_WORK
-        self._left_in_all = MAX_WORK_IN_ALL
-
-    def reset(self) -> None:
-        self._left = MAX_WORK
-
-    def spend(self, amount: int) -> None:
-        self._left -= amount + 1
-        self._left_in_all -= amount + 1
-        if self._left < 0 or self._left_in_all < 0:
-            raise TemplateFault(
-                "the template does too much work", "a prompt needs no long loops: write it out"
-            )
-
-    def rounds(self, items: Any) -> Iterator[Any]:
-        """The items of a loop, each counted with what a body of some size may cost."""
-        for item in items:
-            self.spend(100)
-            yield item

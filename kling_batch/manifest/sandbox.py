@@ -12,8 +12,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 from jinja2.visitor import NodeTransformer
 
-from kling_batch.manifest.nearest import nearest
-from kling_batch.manifest.prompt import (
+from kling_batch.manifest.bounds import (
     MAX_NESTING,
     MAX_VALUE,
     NAMES,
@@ -21,6 +20,7 @@ from kling_batch.manifest.prompt import (
     Meter,
     TemplateFault,
 )
+from kling_batch.manifest.nearest import nearest
 
 _ALLOWED: tuple[type[nodes.Node], ...] = (
     nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.For, nodes.Assign,

@@ -6,14 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kling_batch.manifest.prompt import (
-    MAX_OUTPUT,
-    MAX_SOURCE,
-    TemplateFault,
-    Templates,
-    group,
-    plain,
-)
+from kling_batch.manifest.bounds import MAX_OUTPUT, MAX_SOURCE, TemplateFault, group
+from kling_batch.manifest.prompt import Templates, plain
 
 # Small, so that names meet marks, braces, ends of lines and Jinja's own words often.
 PARTS = [

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from kling_batch.manifest.bounds import TemplateFault, group
 from kling_batch.manifest.document import MAX_BYTES
 from kling_batch.manifest.load import load_manifest
 from kling_batch.manifest.problems import ManifestInvalid
-from kling_batch.manifest.prompt import TemplateFault, Templates, group
+from kling_batch.manifest.prompt import Templates
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n"
