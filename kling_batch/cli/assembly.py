@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from kling_batch.cli.git import revision_of
+from kling_batch.cli.planner import typical_seconds
 from kling_batch.cli.progress import JsonEvents, Lines, Progress
 from kling_batch.cli.question import confirm_canary
 from kling_batch.cli.report import live_page
 from kling_batch.cli.surroundings import find_proxies
-from kling_batch.cli.workspace import Workspace, typical_seconds
+from kling_batch.cli.workspace import Workspace
 from kling_batch.execution.budget import limits_of
 from kling_batch.execution.download import Target
 from kling_batch.execution.receipt import Provenance

@@ -8,13 +8,13 @@ from typing import Any
 
 from kling_batch.cli.console import coloured, dollars, say, show, show_json, width_of
 from kling_batch.cli.plan_view import plan_json, plan_text
+from kling_batch.cli.planner import make_plan
 from kling_batch.cli.surroundings import this_command
 from kling_batch.cli.workspace import (
     State,
     Workspace,
     look_at_account,
     look_at_state,
-    make_plan,
     planning_workspace,
 )
 from kling_batch.errors import ExitCode, UsageError

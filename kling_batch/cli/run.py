@@ -13,6 +13,7 @@ from kling_batch.cli.conclusion import say_end, say_nothing_to_do, summary_event
 from kling_batch.cli.console import coloured, say
 from kling_batch.cli.finish import ring, run_hook
 from kling_batch.cli.plan_view import plan_text
+from kling_batch.cli.planner import make_plan
 from kling_batch.cli.progress import Progress, write_event
 from kling_batch.cli.question import ask
 from kling_batch.cli.saved_plan import Approved, find_saved
@@ -23,7 +24,6 @@ from kling_batch.cli.workspace import (
     SIMULATED_KEY,
     Workspace,
     account_of,
-    make_plan,
     open_ledger,
     open_workspace,
     planning_workspace,

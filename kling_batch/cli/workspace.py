@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,15 +10,13 @@ from typing import TYPE_CHECKING
 from kling_batch.cli.sources import read_source
 from kling_batch.cli.surroundings import Address, accounts_folder, find_address, find_key
 from kling_batch.clock import Clock, FastClock, SystemClock
-from kling_batch.errors import KeyRefused, UsageError
+from kling_batch.errors import KeyRefused
 from kling_batch.model import Manifest
-from kling_batch.planning.plan import Plan, Wishes, dropped_unbought, plan_jobs, unmatched
-from kling_batch.planning.timetable import TYPICAL_SECONDS, make_timetable
 from kling_batch.service.ledger import Balance, Ledger, account_file
 from kling_batch.state.opening import Identity, reading, state_path
-from kling_batch.state.records import JobState, Record
+from kling_batch.state.records import Record
 from kling_batch.state.store import Store
-from kling_batch.structs import dataclass, field, replace
+from kling_batch.structs import dataclass, field
 
 if TYPE_CHECKING:
     from kling_batch.simulator.jobs import Charge
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
 SIMULATED_SPEED = 30.0
 SIMULATED_BALANCE = 1_000_000
 SIMULATED_KEY = "ulazai_simulated"
-MEASURED_JOBS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,81 +172,3 @@ def look_at_state(workspace: Workspace) -> State:
 def look_at_records(workspace: Workspace) -> dict[str, Record]:
     """The state's records, empty where there is no state yet."""
     return look_at_state(workspace).records
-
-
-def make_plan(
-    workspace: Workspace,
-    state: State,
-    wishes: Wishes,
-    account: Account,
-    max_credits: int | None = None,
-) -> Plan:
-    """The plan as the manifest, the state and the account stand."""
-    from kling_batch.cli.plan_warnings import plan_warnings
-
-    manifest, records = workspace.manifest, state.records
-    everything = plan_jobs(
-        manifest, records, wishes, workspace.folder, _absent(manifest.directory, records)
-    )
-    for glob in unmatched(wishes.only, everything):
-        raise UsageError(f"--only {glob} matches no job", "see the ids with: kling-batch plan")
-    plan = Plan(manifest.name, everything, _NO_TIMETABLE)
-    submissions = sum(one.action.value == "submit" for one in everything)
-    followed = sum(one.follows for one in everything)
-    timetable = make_timetable(
-        submissions=submissions,
-        in_flight=followed,
-        now=workspace.clock.now(),
-        per_hour=10**6 if workspace.simulated else manifest.service.submissions_per_hour,
-        max_in_flight=manifest.service.max_in_flight,
-        ages=account.ages,
-        blocked_for=account.blocked_for,
-        typical_seconds=typical_seconds(records.values()),
-    )
-    plan = replace(plan, timetable=timetable)
-    return replace(
-        plan,
-        warnings=plan_warnings(workspace, plan, state, account, max_credits),
-        dropped=dropped_unbought(manifest, records, wishes),
-    )
-
-
-_NO_TIMETABLE = make_timetable(submissions=0, in_flight=0, now=0.0, per_hour=1, max_in_flight=1)
-
-
-def typical_seconds(records: Iterable[Record]) -> float:
-    """How long a job takes: the median of this state's own, once there are a few."""
-    took = sorted(
-        record.finished_at - record.submitted_at
-        for record in records
-        if record.state in (JobState.DOWNLOADED, JobState.COMPLETED)
-        and record.finished_at is not None
-        and record.submitted_at is not None
-    )
-    return took[len(took) // 2] if len(took) >= MEASURED_JOBS else TYPICAL_SECONDS
-
-
-def _absent(directory: Path, records: Mapping[str, Record]) -> set[str]:
-    """The downloaded jobs whose file is no longer there."""
-    folders: dict[str, frozenset[str]] = {}
-    absent = set()
-    for record in records.values():
-        if record.state is JobState.DOWNLOADED:
-            below, _, name = record.output.rpartition("/")
-            if below not in folders:
-                folders[below] = _names_in(directory / below)
-            if name not in folders[below] and not (directory / record.output).exists():
-                absent.add(record.id)
-    return absent
-
-
-def _names_in(folder: Path) -> frozenset[str]:
-    """The files of a folder, asked for once: a look for each of 100,000 takes a second.
-
-    What is not among them is looked for by itself: a link, or a name in another case or form.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            return frozenset(entry.name for entry in entries if not entry.is_symlink())
-    except OSError:
-        return frozenset()
