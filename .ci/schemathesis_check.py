@@ -67,7 +67,8 @@ def main(contract: Path) -> int:
         config = Path(folder) / "schemathesis.toml"
         config.write_text(CONFIG.format(generation=make_generation(server.url)))
         command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run"]
-        command += [str(contract.resolve()), "--url", server.url, "--header", f"Authorization: Bearer {KEY}"]
+        command += [str(contract.resolve()), "--url", server.url]
+        command += ["--header", f"Authorization: Bearer {KEY}"]
         command += ["--max-examples", str(EXAMPLES), "--seed", "1"]
         command += ["--continue-on-failure"]
         run = subprocess.run(  # noqa: S603 - a command of our own making
