@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness import (
+    REQUIRED,
     Commits,
+    Making,
     Site,
     a_site,
     commits_around_the_post,
     small_disk,
     strace_refused,
 )
-
-REQUIRED = os.environ.get("KLING_BATCH_REQUIRE_FAULTS") == "1"
 
 
 def refused(reason: str) -> None:
@@ -66,9 +65,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
     """One job and a service without faults."""
     with a_site(tmp_path) as made:
         yield made
-
-
-Making = Callable[..., AbstractContextManager[Site]]
 
 
 @pytest.fixture

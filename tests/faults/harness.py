@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from kling_batch.state.opening import reading, state_path
 from kling_batch.state.records import JobState, Record
 
 KEY = "ulazai_live_of_the_fault_tests"
+REQUIRED = os.environ.get("KLING_BATCH_REQUIRE_FAULTS") == "1"  # nothing may be skipped
 PATIENCE = 25.0  # seconds after which a process or a wait counts as hung
 
 
@@ -392,3 +393,6 @@ def send(process: subprocess.Popen[str], numbers: Iterable[signal.Signals]) -> N
     for number in numbers:
         if process.poll() is None:
             process.send_signal(number)
+
+
+Making = Callable[..., AbstractContextManager[Site]]

@@ -7,11 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import REQUIRED, Making
 from harness import (
     FULL,
+    REQUIRED,
     Commits,
     Ended,
+    Making,
     Site,
     a_site,
     count_calls,

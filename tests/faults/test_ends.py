@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import Making
+from harness import Making
 
 
 def test_a_run_whose_first_job_would_pass_the_budget_ends_at_once(make_site: Making) -> None:

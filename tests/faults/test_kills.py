@@ -7,8 +7,7 @@ import signal
 import time
 
 import pytest
-from conftest import Making
-from harness import finished, until
+from harness import Making, finished, until
 from random_kills import JOBS, kill_often
 
 # CI asks for 100; a handful shows elsewhere that the harness itself works.

@@ -15,8 +15,7 @@ from pathlib import Path
 from subprocess import Popen
 
 import pytest
-from conftest import Making
-from harness import Site, finished, until
+from harness import Making, Site, finished, until
 
 SLOW = {"on": "submit", "nth": 1, "act": "after", "do": {"delay": 0.6}}
 VERY_SLOW = {"on": "submit", "nth": 1, "act": "after", "do": {"delay": 5.0}}

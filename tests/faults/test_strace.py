@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import REQUIRED
 from harness import (
     KILL,
+    REQUIRED,
     Commits,
     Ended,
     Site,

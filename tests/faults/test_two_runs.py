@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Making
-from harness import Service, Site, finished, until
+from harness import Making, Service, Site, finished, until
 
 from kling_batch.simulator.server import serve
 
