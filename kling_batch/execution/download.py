@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
@@ -60,11 +59,16 @@ class NotGot:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the results of a batch go, and what their receipts say of it."""
+    """Where the results of a batch go, and what their receipts say of it.
+
+    `left` are a folder's hidden files as its first result came: a run that was killed left them
+    before this one began, and a look for each of 10,000 results would be quadratic.
+    """
 
     directory: Path
     provenance: Provenance
     rates: Mapping[QualityMode, int]
+    left: dict[Path, list[str]] = field(default_factory=dict, compare=False)
 
 
 def download(
@@ -79,7 +83,7 @@ def download(
     except OSError as error:
         return NotGot(Failure.DISK, f"{error.strerror or error}: {error.filename or 'the disk'}")
     if isinstance(got, Got):
-        _sweep(record, (target.directory / got.output).parent)
+        _sweep(record, target, (target.directory / got.output).parent)
     return got
 
 
@@ -219,12 +223,16 @@ def _discard(part: Path) -> None:
     _validator_path(part).unlink(missing_ok=True)
 
 
-def _sweep(record: Record, folder: Path) -> None:
+def _sweep(record: Record, target: Target, folder: Path) -> None:
     """Remove what runs that were killed left beside this result: parts, unfinished writes."""
-    ours = f".*.{glob.escape(str(record.job_id))}.*"
     with suppress(OSError):  # the result is in its place, which is what counts
-        for left in (*folder.glob(ours), *folder.glob(f".{record.id}.json.*.tmp")):
-            left.unlink(missing_ok=True)
+        if folder not in target.left:
+            with os.scandir(folder) as entries:
+                target.left[folder] = [one.name for one in entries if one.name.startswith(".")]
+        for name in target.left[folder]:
+            receipt = name.startswith(f".{record.id}.json.") and name.endswith(".tmp")
+            if receipt or f".{record.job_id}." in name[1:]:
+                (folder / name).unlink(missing_ok=True)
 
 
 # -- the place -----------------------------------------------------------------------------------
