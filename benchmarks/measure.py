@@ -77,15 +77,21 @@ def head() -> None:
     print(f"{'':46}{'measured':>18}{'against':>16}{'ratio':>8}{'goal':>8}", flush=True)
 
 
-def line(work: str, measured: str, against: str, ratio: float | None, goal: float | None) -> None:
+def line(
+    work: str,
+    measured: str,
+    against: str,
+    ratio: float,
+    goal: float | None,
+    *,
+    at_least: bool = False,
+) -> None:
     """One comparison. A ratio without a goal is only reported."""
-    shown = "" if ratio is None else f"{ratio:.2f}"
-    wanted = "" if goal is None else f"{goal:.2f}"
-    missed = ratio is not None and goal is not None and round(ratio, 2) > goal
-    print(
-        f"{work:46}{measured:>18}{against:>16}{shown:>8}{wanted:>8}{'  missed' if missed else ''}",
-        flush=True,
-    )
+    wanted = "" if goal is None else f"{'≥ ' if at_least else '≤ '}{goal:.2f}"
+    beyond = 0.0 if goal is None else round(ratio, 2) - goal
+    missed = beyond < 0 if at_least else beyond > 0
+    tail = "  missed" if missed else ""
+    print(f"{work:46}{measured:>18}{against:>16}{ratio:>8.2f}{wanted:>8}{tail}", flush=True)
 
 
 def shown(one: Cost) -> str:
