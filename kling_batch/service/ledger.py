@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 HOUR = 3600.0
 # The service counts by its own clock and sees a POST later than it was sent.
 MARGIN = 2.0
-MANY = 250
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS submissions (wall REAL, era TEXT, steady REAL);
+CREATE INDEX IF NOT EXISTS submissions_by_time ON submissions (era, steady);
 CREATE TABLE IF NOT EXISTS blocks (wall REAL, era TEXT, steady REAL);
 CREATE TABLE IF NOT EXISTS balance (credits INTEGER NOT NULL, seen_at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS owned (job_id TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
@@ -141,28 +141,35 @@ class Ledger:
 
     def _wait(self, per_hour: int) -> float:
         self._forget_block()
-        last = int(self._db.execute("SELECT max(rowid) FROM submissions").fetchone()[0] or 0)
-        if MANY < last < per_hour and last % MANY:
-            # Far from a high limit (the simulator's): counted anew each time, 10,000 submissions
-            # would be quadratic. The last row's number is never less than the count.
-            return self.blocked_for()
         self._forget_old()
-        counted = self.ages()
         wait = self.blocked_for()
-        if len(counted) >= per_hour:
-            wait = max(wait, HOUR + MARGIN - counted[len(counted) - per_hour])
+        count = int(self._db.execute("SELECT count(*) FROM submissions").fetchone()[0])
+        if count >= per_hour:
+            nth = self._db.execute(
+                "SELECT wall, era, steady FROM submissions ORDER BY rowid LIMIT 1 OFFSET ?",
+                (count - per_hour,),
+            ).fetchone()
+            wait = max(wait, HOUR + MARGIN - self._age(nth))
         return wait
 
     def _forget_old(self) -> None:
         """Drop what no longer counts, and re-date what lies in the future: a clock was set back."""
-        now = self._stamp()
-        kept = []
-        for row in self._db.execute("SELECT wall, era, steady FROM submissions ORDER BY rowid"):
-            age = self._age(row)
-            if age < HOUR + MARGIN:
-                kept.append(row if age >= 0 else now)
-        self._db.execute("DELETE FROM submissions")
-        self._db.executemany("INSERT INTO submissions VALUES (?, ?, ?)", kept)
+        wall, era, steady = self._stamp()
+        old = HOUR + MARGIN
+        # Each by the index: with the simulator's limit there may be thousands.
+        self._db.execute(
+            "DELETE FROM submissions WHERE era = ? AND steady <= ?", (era, steady - old)
+        )
+        for other in ("era < ?", "era > ?"):
+            self._db.execute(
+                f"DELETE FROM submissions WHERE {other} AND wall <= ?",  # noqa: S608
+                (era, wall - old),
+            )
+            self._db.execute(
+                f"UPDATE submissions SET wall = ?, era = ?, steady = ?"  # noqa: S608
+                f" WHERE {other} AND wall > ?",
+                (wall, era, steady, era, wall),
+            )
 
     def _forget_block(self) -> None:
         blocks = list(self._db.execute("SELECT wall, era, steady FROM blocks"))
