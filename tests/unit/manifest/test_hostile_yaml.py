@@ -38,10 +38,10 @@ ATTACKS = {
 
 @pytest.fixture
 def bounded() -> Iterator[None]:
-    """At most five seconds; a quiet machine takes one."""
-    started = time.monotonic()
+    """At most five seconds of work, however busy the machine is; they take one."""
+    started = time.process_time()
     yield
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.usefixtures("bounded")
