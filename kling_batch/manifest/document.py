@@ -33,6 +33,7 @@ Value = Any
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 40
+MAX_SHARED = 65_536
 MAX_REPEATED = 2_000_000
 """How many values aliases and merges may add to what is written."""
 
@@ -91,7 +92,9 @@ class _Reader:
         self._findings: list[Finding] = []
         self._anchors: dict[str, tuple[Value, int] | None] = {}
         self._keys: dict[str, str] = {}
-        self._shared: dict[str, str] = {}
+        self._shared: dict[str, str] = {}  # texts that mean themselves, quoted or not
+        self._quoted: dict[str, str] = {}  # those that would not, and stood in quotes
+        self._resolved: dict[str, Value] = {}  # what they mean without
         self._starts: dict[str, list[int]] = {}
         self._values = 0
         self._repeated = 0
@@ -139,7 +142,7 @@ class _Reader:
 
     def _mapping(self, depth: int) -> dict[str, Value]:
         # The hot loop of a large manifest: scalars are taken here without a further call.
-        get, keys, findings = self._get, self._keys, self._findings
+        get, keys, shared, findings = self._get, self._keys, self._shared, self._findings
         out: dict[str, Value] = {}
         seen: list[Event] = []
         merges: list[dict[str, Value]] = []
@@ -151,15 +154,21 @@ class _Reader:
             key = keys.get(event.value) if type(event) is ScalarEvent else None
             if key is None or event.tag is not None or event.anchor is not None:
                 key = self._key(event, depth)
-            value = self._item(get(), depth)
+            item = get()
+            if type(item) is ScalarEvent and item.tag is None and item.anchor is None:
+                value = shared.get(item.value)
+                if value is None:
+                    value = self._scalar(item)
+            else:
+                value = self._value(item, depth)
+                if depth == 1 and "" in self._starts:
+                    self._starts[key] = self._starts.pop("")
             if key == "<<" and event.implicit[0]:
                 if value is not None or len(findings) == before:
                     self._merge(value, event, merges)
                 continue
             if len(findings) > before:
                 _prefix(findings, before, key)
-            if depth == 1 and "" in self._starts:
-                self._starts[key] = self._starts.pop("")
             if key in out:
                 self._twin(key, event, seen)
             out[key] = value
@@ -193,18 +202,27 @@ class _Reader:
 
     def _scalar(self, event: Event) -> Value:
         text: str = event.value
-        if (not text or text[0] in STARTS) and event.implicit[0]:
-            try:
-                value = plain(text)
-            except NotResolved as error:
-                said, hint = error.args
-                self._findings.append(_at(finding((), said, hint=hint), event))
-                return 0
-            if value.__class__ is not str:
-                return value
-        if len(self._shared) < 65536:
-            return self._shared.setdefault(text, text)
-        return self._shared.get(text, text)
+        known = self._shared
+        if not text or text[0] in STARTS:
+            if event.implicit[0]:
+                return self._plain(text, event)
+            known = self._quoted
+        if len(known) < MAX_SHARED:
+            return known.setdefault(text, text)
+        return known.get(text, text)
+
+    def _plain(self, text: str, event: Event) -> Value:
+        if text in self._resolved:
+            return self._resolved[text]
+        try:
+            value = plain(text)
+        except NotResolved as error:
+            said, hint = error.args
+            self._findings.append(_at(finding((), said, hint=hint), event))
+            return 0
+        if len(self._resolved) < MAX_SHARED:
+            self._resolved[text] = value
+        return value
 
     def _key(self, event: Event, depth: int) -> str:
         if type(event) is not ScalarEvent:

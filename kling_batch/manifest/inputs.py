@@ -41,8 +41,8 @@ class Input:
 class Inputs:
     """The named images and videos of a manifest, and what references to them mean.
 
-    A name whose definition is unusable is known but stands for None: what refers to it is left
-    out, and only the definition is reported.
+    A name whose definition is no definition is known but stands for None: what refers to it is
+    left out, and only the definition is reported.
     """
 
     def __init__(self, document: Mapping[str, Any], *, private: bool) -> None:
@@ -69,8 +69,8 @@ class Inputs:
             hint = "rename this variable"
             self.findings.append(finding((*path, "vars", key), said, hint=hint, on_key=True))
         duration = body.get("duration_seconds")
-        if fault is not None:
-            return None
+        # With a bad URL too: what refers to it is looked at all the same, so that its own
+        # mistakes are told at once.
         return Input(name, body["url"], variables, None if duration is None else int(duration))
 
     def resolve(self, kind: Kind, reference: str, path: Path, file: str = "") -> Input | None:

@@ -21,7 +21,7 @@ from kling_batch.manifest.problems import Path as Way
 from kling_batch.manifest.schema import Checks, load_schema
 from kling_batch.manifest.secrets import keys_in, keys_in_text
 from kling_batch.manifest.settle import Source, settle
-from kling_batch.manifest.shape import Explainer, Shape, inspect
+from kling_batch.manifest.shape import Explainer, Shape, inspect, mended
 from kling_batch.manifest.twins import twins
 from kling_batch.model import Budget, Manifest, Pricing, QualityMode, ServiceSettings
 from kling_batch.structs import dataclass, field
@@ -269,8 +269,9 @@ class _Loading:
         shaped: list[dict[str, Any] | None] = list(pairs)
         for index, pair in enumerate(pairs):
             if not check(pair):
-                shaped[index] = None
-                for said in explain.findings(schema, pair, (*path, index)):
+                found = explain.findings(schema, pair, (*path, index))
+                shaped[index] = mended(pair, found, len(path) + 1)
+                for said in found:
                     self.findings.append(Finding(said.path, said.said, said.hint, file=file))
         return shaped
 

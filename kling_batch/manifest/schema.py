@@ -18,6 +18,8 @@ from kling_batch.errors import UsageError
 Schema = Mapping[str, Any]
 Check = Callable[[Any], bool]
 
+MAX_NAMES = 1_000  # of variables, say: what a pattern says of a name is looked up once
+
 _SILENT = frozenset(
     {"$schema", "title", "description", "markdownDescription", "examples", "default",
      "defaultSnippets", "definitions"}
@@ -90,10 +92,19 @@ def _all(tests: list[Check]) -> Check:
     if len(tests) == 2:
         first, second = tests
         return lambda value: first(value) and second(value)
+    if len(tests) == 3:
+        one, two, three = tests
+        return lambda value: one(value) and two(value) and three(value)
     return lambda value: all(test(value) for test in tests)
 
 
 def _any(tests: list[Check]) -> Check:
+    if len(tests) == 2:
+        first, second = tests
+        return lambda value: first(value) or second(value)
+    if len(tests) == 3:
+        one, two, three = tests
+        return lambda value: one(value) or two(value) or three(value)
     return lambda value: any(test(value) for test in tests)
 
 
@@ -159,11 +170,18 @@ def _object(checks: Checks, schema: Schema) -> Check:
     names = checks.check(schema["propertyNames"]) if "propertyNames" in schema else None
     least = schema.get("minProperties", 0)
 
+    by_name: dict[str, Check] = {}
+
     def other(key: str, value: Any) -> bool:
-        inner = [check for search, check in patterns if search(key)]
-        if inner:
-            return all(check(value) for check in inner)
-        return check_others(value) if check_others is not None else others is not False
+        known = by_name.get(key)
+        if known is None:
+            inner = [check for search, check in patterns if search(key)]
+            if not inner:
+                return check_others(value) if check_others is not None else others is not False
+            known = _all(inner)
+            if len(by_name) < MAX_NAMES:
+                by_name[key] = known
+        return known(value)
 
     def check(value: Any) -> bool:
         if type(value) is not dict:

@@ -74,7 +74,7 @@ def _inspect_section(
     found = explain.findings(schema, value, (section,))
     shape.findings += found
     if section == "defaults":
-        shape.value[section] = _mended(value, found, 1)
+        shape.value[section] = mended(value, found, 1)
     else:
         del shape.value[section]
         shape.blind = shape.blind or section == "vars"
@@ -92,7 +92,7 @@ def _inspect_items(
             copy = copy if copy is not value else value.copy()
             found = explain.findings(items, item, (section, place))
             shape.findings += found
-            copy[place] = _mended(item, found, 2) if section == "pairs" else None
+            copy[place] = mended(item, found, 2) if section == "pairs" else None
     frame = {key: inner for key, inner in schema.items() if key != "items"}
     if isinstance(value, dict) and not all(map(checks.check(schema["propertyNames"]), value)):
         frame["additionalProperties"] = {}
@@ -100,7 +100,7 @@ def _inspect_items(
     shape.value[section] = copy
 
 
-def _mended(item: Any, findings: Iterable[Finding], depth: int) -> dict[str, Any] | None:
+def mended(item: Any, findings: Iterable[Finding], depth: int) -> dict[str, Any] | None:
     """The item with stand-ins for wrong settings and without unknown keys; None: beyond that."""
     if not isinstance(item, dict):
         return dict(_STAND_INS) if depth == 1 else None
