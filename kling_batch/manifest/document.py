@@ -140,7 +140,7 @@ class _Reader:
             self._anchors[anchor] = value, self._values - before + 1
         return value
 
-    def _mapping(self, depth: int) -> dict[str, Value]:
+    def _mapping(self, depth: int) -> dict[str, Value]:  # noqa: C901 -- inlined: the hot loop
         # The hot loop of a large manifest: scalars are taken here without a further call.
         get, keys, shared, findings = self._get, self._keys, self._shared, self._findings
         out: dict[str, Value] = {}
@@ -155,12 +155,10 @@ class _Reader:
             if key is None or event.tag is not None or event.anchor is not None:
                 key = self._key(event, depth)
             item = get()
-            if type(item) is ScalarEvent and item.tag is None and item.anchor is None:
-                value = shared.get(item.value)
-                if value is None:
-                    value = self._scalar(item)
-            else:
-                value = self._value(item, depth)
+            usual = type(item) is ScalarEvent and item.tag is None and item.anchor is None
+            value = shared.get(item.value) if usual else None
+            if value is None:
+                value = self._item(item, depth)
                 if depth == 1 and "" in self._starts:
                     self._starts[key] = self._starts.pop("")
             if key == "<<" and event.implicit[0]:

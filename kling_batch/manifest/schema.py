@@ -158,18 +158,14 @@ def _any_of(checks: Checks, schema: Schema) -> Check:
     return _any([checks.check(branch) for branch in schema["anyOf"]])
 
 
-def _object(checks: Checks, schema: Schema) -> Check:
-    find = {key: checks.check(inner) for key, inner in schema.get("properties", {}).items()}.get
+def _other_keys(checks: Checks, schema: Schema) -> Callable[[str, Any], bool]:
+    """What is allowed of a key that is not among the properties."""
     patterns = [
         (re.compile(pattern).search, checks.check(inner))
         for pattern, inner in schema.get("patternProperties", {}).items()
     ]
-    required = tuple(schema.get("required", ()))
     others = schema.get("additionalProperties", True)
     check_others = checks.check(others) if isinstance(others, dict) else None
-    names = checks.check(schema["propertyNames"]) if "propertyNames" in schema else None
-    least = schema.get("minProperties", 0)
-
     by_name: dict[str, Check] = {}
 
     def other(key: str, value: Any) -> bool:
@@ -182,6 +178,16 @@ def _object(checks: Checks, schema: Schema) -> Check:
             if len(by_name) < MAX_NAMES:
                 by_name[key] = known
         return known(value)
+
+    return other
+
+
+def _object(checks: Checks, schema: Schema) -> Check:  # noqa: C901 -- three closures, one shape
+    find = {key: checks.check(inner) for key, inner in schema.get("properties", {}).items()}.get
+    required = tuple(schema.get("required", ()))
+    other = _other_keys(checks, schema)
+    names = checks.check(schema["propertyNames"]) if "propertyNames" in schema else None
+    least = schema.get("minProperties", 0)
 
     def check(value: Any) -> bool:
         if type(value) is not dict:
