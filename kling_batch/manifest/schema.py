@@ -182,7 +182,7 @@ def _other_keys(checks: Checks, schema: Schema) -> Callable[[str, Any], bool]:
     return other
 
 
-def _object(checks: Checks, schema: Schema) -> Check:  # noqa: C901 -- three closures, one shape
+def _object(checks: Checks, schema: Schema) -> Check:
     find = {key: checks.check(inner) for key, inner in schema.get("properties", {}).items()}.get
     required = tuple(schema.get("required", ()))
     other = _other_keys(checks, schema)
