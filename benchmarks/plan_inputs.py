@@ -10,9 +10,45 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from manifest_inputs import HEAD, WORDS, write_pairs
+from manifest_inputs import HEAD, WORDS
 
 CLIPS = 100
+
+
+MOODS, PLACES, LIGHTS = ("calm", "wild", "proud"), ("stage", "street", "rain"), ("soft", "hard")
+MISTAKES = (
+    ("duration_seconds: ", "duration_seconds: 9"),  # 93 seconds and more
+    ("quality_mode", "qualty_mode"),
+    ("orientation: video", "orientation: vidoe"),
+)
+
+
+def write_pairs(path: Path, count: int, mistakes: int = 0) -> None:
+    """Pairs of about 470 bytes with every setting and six variables written out: 31 nodes each.
+
+    CSafeLoader takes about 1.6 GiB for 100,000 of them.
+    """
+    rng = random.Random(20261101)
+    every = count // mistakes if mistakes else 1
+    with path.open("w", encoding="utf-8") as file:
+        file.write(HEAD.format(name=path.stem) + "pairs:\n")
+        for index in range(count):
+            pair = (
+                f"  - id: job-{index:06d}\n"
+                f"    image: https://cdn.example.com/images/character-{index:06d}.png\n"
+                f"    video: https://cdn.example.com/clips/motion-{index % 977:04d}.mp4\n"
+                "    quality_mode: 720p\n"
+                "    character_orientation: video\n"
+                f"    duration_seconds: {3 + index % 28}\n"
+                "    takes: 1\n"
+                f"    prompt: {' '.join(rng.choices(WORDS, k=25))}\n"
+                f"    vars: {{series: s{index % 100}, mood: {MOODS[index % 3]},"
+                f" place: {PLACES[index % 3]}, light: {LIGHTS[index % 2]}, pace: slow,"
+                f" n: {index}}}\n"
+            )
+            if mistakes and index % every == every // 2:
+                pair = pair.replace(*MISTAKES[index // every % len(MISTAKES)], 1)
+            file.write(pair)
 
 
 def write_mistakes(path: Path, count: int) -> None:

@@ -158,9 +158,7 @@ class _Reader:
             usual = type(item) is ScalarEvent and item.tag is None and item.anchor is None
             value = shared.get(item.value) if usual else None
             if value is None:
-                value = self._item(item, depth)
-                if depth == 1 and "" in self._starts:
-                    self._starts[key] = self._starts.pop("")
+                value = self._item_of(key, item, depth)
             if key == "<<" and event.implicit[0]:
                 if value is not None or len(findings) == before:
                     self._merge(value, event, merges)
@@ -175,6 +173,12 @@ class _Reader:
             out = {**merged, **out}
         self._values += len(out)
         return out
+
+    def _item_of(self, key: str, event: Event, depth: int) -> Value:
+        value = self._item(event, depth)
+        if depth == 1 and "" in self._starts:
+            self._starts[key] = self._starts.pop("")
+        return value
 
     def _sequence(self, depth: int, starts: list[int] | None) -> list[Value]:
         get, findings = self._get, self._findings
