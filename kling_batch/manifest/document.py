@@ -140,7 +140,7 @@ class _Reader:
             self._anchors[anchor] = value, self._values - before + 1
         return value
 
-    def _mapping(self, depth: int) -> dict[str, Value]:  # noqa: C901 -- inlined: the hot loop
+    def _mapping(self, depth: int) -> dict[str, Value]:
         # The hot loop of a large manifest: scalars are taken here without a further call.
         get, keys, shared, findings = self._get, self._keys, self._shared, self._findings
         out: dict[str, Value] = {}
