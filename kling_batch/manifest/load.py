@@ -6,7 +6,6 @@ import gc
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +188,7 @@ class _Loading:
         return directory, output.get("filename", DEFAULT_FILENAME)
 
     def _pricing(self, given: Mapping[str, Any]) -> Pricing:
+        from datetime import date
         from decimal import Decimal
 
         built_in = Pricing()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 
 from kling_batch.manifest.jobs import Assembly
@@ -16,6 +15,8 @@ def twins(assembly: Assembly) -> Iterator[Finding]:
     if len({job.id.lower() for job in jobs}) < len(jobs):
         yield from _shared(assembly, "id", [job.id.lower() for job in jobs])
     elif assembly.filename != DEFAULT_FILENAME:
+        import unicodedata
+
         files = [unicodedata.normalize("NFC", job.output).casefold() for job in jobs]
         yield from _shared(assembly, "file", files)
         yield from _nested(assembly, files)
