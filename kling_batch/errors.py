@@ -3,7 +3,6 @@
     KlingBatchError                 message, hint, exit code
     ├── UsageError              2   wrong flags, a file that can't be read
     │   └── ManifestInvalid     2   the manifest has problems (`manifest.problems`)
-    ├── UnknownOutcome          3   a submission waits for `resolve`
     ├── KeyRefused              5   the key is missing or refused
     ├── StateHeld               6   another run holds this state or account
     ├── ServiceStopped          7   the service can't be reached or answers nonsense
@@ -49,12 +48,6 @@ class KlingBatchError(Exception):
 
 class UsageError(KlingBatchError):
     """Wrong flags, or a file that can't be read or written."""
-
-
-class UnknownOutcome(KlingBatchError):
-    """A submission whose outcome is unknown waits for the user's word."""
-
-    exit_code = ExitCode.OUTCOME_UNKNOWN
 
 
 class KeyRefused(KlingBatchError):

@@ -33,7 +33,10 @@ def command(
     name = manifest_name(source)
     path = state_path(source.parent, name, simulated=simulate)
     if not path.exists():
-        raise UsageError(f"{name} has not been run: there is nothing to resolve")
+        raise UsageError(
+            f"{name} has not been run: there is nothing to resolve",
+            f"to begin: {this_command('run', manifest)}",
+        )
     now = SystemClock().now()
     with writing(path, Identity(name, source.name), now) as store:
         records = store.records()

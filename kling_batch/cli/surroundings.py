@@ -37,10 +37,17 @@ class Address:
 def find_address(flag: str | None) -> Address:
     """The flag's address, the variable's, or the service's own; raises UsageError."""
     url = (flag or os.environ.get(URL_VARIABLE) or DEFAULT_URL).strip().rstrip("/")
-    parts = urlsplit(url)
     source = "--base-url" if flag else URL_VARIABLE
+    no_address = UsageError(
+        f"{source} is no address of a service: {url}", f"like this: {DEFAULT_URL}"
+    )
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # a port out of range is told only when it is asked for
+    except ValueError:
+        raise no_address from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
-        raise UsageError(f"{source} is no address of a service: {url}", f"like this: {DEFAULT_URL}")
+        raise no_address
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
         raise UsageError(
             f"{source} would send the key unencrypted: {url}", "use https outside of this machine"

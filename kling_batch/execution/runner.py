@@ -91,7 +91,6 @@ class Runner:
         self._settings = settings
         self._confirm = confirm
         self._canary = settings.canary
-        self._canaried = False
         self._interrupted = False
         self._timed_out = False
         self._deadline: float | None = None

@@ -137,6 +137,17 @@ def test_another_host_is_named_in_plan_and_run(call, service, tmp_path):
     assert service.server.url in call("run", "m.yaml", "--yes", *FAST).err
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["http://[::1", "http://127.0.0.1:99999", "http://127.0.0.1:x", "ftp://e.org", "e.org"],
+)
+def test_what_is_no_address_is_told_in_two_lines(call, tmp_path, address):
+    (tmp_path / "m.yaml").write_text(jobs(1))
+    told = call("run", "m.yaml", "--yes", "--base-url", address)
+    assert told.code == 2
+    assert "--base-url is no address of a service" in told.err
+
+
 def test_no_key_ends_with_5_before_anything_else(call, tmp_path):
     (tmp_path / "m.yaml").write_text(jobs(1))
     told = call("run", "m.yaml", "--yes")
