@@ -63,7 +63,12 @@ def find_key(folder: Path) -> str:
         from dotenv import dotenv_values
 
         source = str(folder / ".env")
-        key = dotenv_values(folder / ".env", interpolate=False).get(KEY_VARIABLE)
+        try:
+            key = dotenv_values(folder / ".env", interpolate=False).get(KEY_VARIABLE)
+        except (OSError, UnicodeDecodeError):
+            raise KeyRefused(
+                f"{source} can't be read as text", f"write it anew: {KEY_VARIABLE}=…"
+            ) from None
     key = (key or "").strip()
     for prefix in ("Bearer ", "Token "):
         key = key.removeprefix(prefix).strip()

@@ -163,6 +163,15 @@ def test_the_key_is_read_from_a_file_beside_the_manifest(call, service, tmp_path
     assert call("run", "m.yaml", "--yes", *FAST).code == 0
 
 
+def test_a_key_file_that_is_no_text_ends_with_5_in_two_lines(call, tmp_path):
+    (tmp_path / ".env").write_bytes(b"ULAZAI_API_KEY=\xff\xfe\n")
+    (tmp_path / "m.yaml").write_text(jobs(1))
+    for words in (("run", "m.yaml", "--yes"), ("plan", "m.yaml")):
+        told = call(*words)
+        assert told.code == (5 if words[0] == "run" else 0)
+    assert ".env can't be read as text" in call("run", "m.yaml", "--yes").err
+
+
 def test_a_refused_key_ends_with_5_and_nothing_bought(call, service, tmp_path, monkeypatch):
     monkeypatch.setenv("ULAZAI_API_KEY", "wrong")
     (tmp_path / "m.yaml").write_text(jobs(1))
