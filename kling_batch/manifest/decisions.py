@@ -26,7 +26,8 @@ def stated_decisions(source: Path) -> dict[str, str]:
         return {}
     if b"decisions" not in data:  # most manifests; the others are read in full
         return {}
-    from kling_batch.manifest.document import Unreadable, read
+    from kling_batch.manifest.document import Unreadable
+    from kling_batch.manifest.reading import read
 
     try:
         value = read(data).value

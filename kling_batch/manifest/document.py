@@ -17,6 +17,7 @@ from yaml.events import (
     MappingStartEvent,
     ScalarEvent,
     SequenceEndEvent,
+    SequenceStartEvent,
     StreamEndEvent,
 )
 
@@ -60,10 +61,10 @@ class Document:
     """
 
 
-def read(data: bytes) -> Document:
-    """The one document in this UTF-8 text. Raises Unreadable."""
+def read_whole(data: bytes) -> Document:
+    """The one document in this UTF-8 text, by the parser alone. Raises Unreadable."""
     try:
-        return _Reader(events(data)).document()
+        return Reader().document(events(data))
     except yaml.YAMLError as error:
         raise Unreadable(syntax_finding(error, data)) from None
 
@@ -77,6 +78,14 @@ def events(data: Any) -> Callable[[], Event]:
     return CParser(data).get_event
 
 
+def breaks_lines_at_newlines_only(data: bytes) -> bool:
+    """Whether a count of newlines is a count of lines: YAML ends lines at more than these."""
+    if data.isascii():
+        return b"\r" not in data
+    odd = (b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
+    return b"\r" not in data and not any(end in data for end in odd)
+
+
 def place_of(event: Event) -> Place:
     """Where the event stands, and how far it reaches on its first line."""
     start, end = event.start_mark, event.end_mark
@@ -84,11 +93,11 @@ def place_of(event: Event) -> Place:
     return Place(start.line + 1, start.column + 1, max(1, span))
 
 
-class _Reader:
-    """One pass over the events. Findings get their paths on the way out of the recursion."""
+class Reader:
+    """One pass over a text's events. Findings get their paths on the way out of the recursion."""
 
-    def __init__(self, get: Callable[[], Event]) -> None:
-        self._get = get
+    def __init__(self) -> None:
+        self._get: Callable[[], Event]
         self._findings: list[Finding] = []
         self._anchors: dict[str, tuple[Value, int] | None] = {}
         self._keys: dict[str, str] = {}
@@ -99,8 +108,36 @@ class _Reader:
         self._values = 0
         self._repeated = 0
 
-    def document(self) -> Document:
-        get = self._get
+    @property
+    def has_anchors(self) -> bool:
+        """Whether anything that was read had an anchor."""
+        return bool(self._anchors)
+
+    @property
+    def has_findings(self) -> bool:
+        """Whether anything that was read was wrong."""
+        return bool(self._findings)
+
+    def items(self, get: Callable[[], Event]) -> tuple[list[Value], list[int]]:
+        """The items of a text that is one block list, and the line from 0 that each starts at.
+
+        For a list that is read apart from its document, at the depth that it has there.
+        """
+        self._get = get
+        get()
+        get()
+        starts: list[int] = []
+        if type(get()) is not SequenceStartEvent:
+            raise Unreadable(finding((), "this is no list"))
+        items = self._sequence(2, starts)
+        get()
+        if type(get()) is not StreamEndEvent:
+            raise Unreadable(finding((), "a second document starts here"))
+        return items, starts
+
+    def document(self, get: Callable[[], Event]) -> Document:
+        """The one document of a text."""
+        self._get = get
         get()
         event = get()
         if not isinstance(event, DocumentStartEvent):

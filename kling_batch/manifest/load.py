@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from kling_batch.collector import paused
 from kling_batch.manifest.decisions import marked, unknown
-from kling_batch.manifest.document import MAX_BYTES, Document, Unreadable, events, read
+from kling_batch.manifest.document import MAX_BYTES, Document, Unreadable, events
 from kling_batch.manifest.expand import MAX_JOBS, Cell, Expansion
 from kling_batch.manifest.inputs import Inputs
 from kling_batch.manifest.jobs import Assembly
 from kling_batch.manifest.outputs import DEFAULT_FILENAME
 from kling_batch.manifest.problems import Finding, ManifestInvalid, Place, finding
 from kling_batch.manifest.problems import Path as Way
+from kling_batch.manifest.reading import read
 from kling_batch.manifest.schema import Checks, load_schema
 from kling_batch.manifest.secrets import keys_in, keys_in_text
 from kling_batch.manifest.settle import Source, settle
@@ -43,13 +44,8 @@ def load_manifest(
     admits loopback and private hosts, for a service that is itself on loopback. Raises
     ManifestInvalid.
     """
-    collecting = gc.isenabled()
-    gc.disable()  # nothing here makes cycles; a collection would walk millions of values in vain
-    try:
+    with paused():
         return _Loading(source, private_urls, table or _read_file).manifest(text)
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def manifest_name(source: Path) -> str:

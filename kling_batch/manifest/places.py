@@ -17,7 +17,12 @@ from yaml.events import (
     SequenceStartEvent,
 )
 
-from kling_batch.manifest.document import Event, events, place_of
+from kling_batch.manifest.document import (
+    Event,
+    breaks_lines_at_newlines_only,
+    events,
+    place_of,
+)
 from kling_batch.manifest.problems import Path, Place
 from kling_batch.structs import dataclass
 
@@ -47,7 +52,7 @@ def locate(data: bytes, paths: Iterable[Path], starts: Starts | None = None) -> 
     """
     rest: set[Path] = set()
     items: dict[tuple[str, int], set[Path]] = {}
-    known = starts if starts and _plain_lines(data) else {}
+    known = starts if starts and breaks_lines_at_newlines_only(data) else {}
     for path in paths:
         if (
             len(path) > 1
@@ -62,12 +67,6 @@ def locate(data: bytes, paths: Iterable[Path], starts: Starts | None = None) -> 
     if rest:
         spots.update(_find(data, rest, (), 0))
     return spots
-
-
-def _plain_lines(data: bytes) -> bool:
-    # YAML ends lines at more than \n; where it could, lines are not counted here.
-    odd = (b"\xc2\x85", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
-    return b"\r" not in data and not any(end in data for end in odd)
 
 
 def _locate_items(

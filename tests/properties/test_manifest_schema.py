@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from kling_batch.manifest.document import read
+from kling_batch.manifest.reading import read
 from kling_batch.manifest.schema import Checks, load_schema
 from kling_batch.manifest.shape import inspect
 
