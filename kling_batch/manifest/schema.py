@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +57,14 @@ class Checks:
         unknown = schema.keys() - _SILENT - _KEYWORDS.keys() - _READ_WITH_OTHERS - {"type"}
         if unknown:
             raise ValueError(f"schema keywords without a meaning here: {sorted(unknown)}")
+        kinds = schema.get("type")
+        if kinds == "string" and schema.keys() <= _OF_TEXTS:
+            return _text(schema)
         builders = dict.fromkeys(_KEYWORDS[keyword] for keyword in schema if keyword in _KEYWORDS)
         tests = [build(self, schema) for build in builders]
-        kinds = schema.get("type")
-        if kinds is None:
-            return _all(tests)
-        if isinstance(kinds, str):
-            return _all([_TYPES[kinds], *tests])
-        return _all([_any([_TYPES[kind] for kind in kinds]), *tests])
+        if kinds is not None:
+            tests.insert(0, _types([kinds] if isinstance(kinds, str) else kinds))
+        return _all(tests)
 
     def resolve(self, schema: Schema) -> Schema:
         """The schema itself, through any local references."""
@@ -102,9 +102,6 @@ def _any(tests: list[Check]) -> Check:
     if len(tests) == 2:
         first, second = tests
         return lambda value: first(value) or second(value)
-    if len(tests) == 3:
-        one, two, three = tests
-        return lambda value: one(value) or two(value) or three(value)
     return lambda value: any(test(value) for test in tests)
 
 
@@ -113,15 +110,39 @@ def is_integer(value: object) -> bool:
     return type(value) is int or (type(value) is float and value.is_integer())
 
 
-_TYPES: dict[str, Check] = {
-    "string": lambda value: type(value) is str,
-    "integer": is_integer,
-    "number": lambda value: type(value) is int or type(value) is float,
-    "boolean": lambda value: type(value) is bool,
-    "object": lambda value: type(value) is dict,
-    "array": lambda value: type(value) is list,
-    "null": lambda value: value is None,
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "object": (dict,),
+    "array": (list,),
+    "null": (type(None),),
 }
+
+
+def _types(kinds: Sequence[str]) -> Check:
+    allowed = frozenset(kind for name in kinds for kind in _TYPES[name])
+    if "integer" in kinds and float not in allowed:
+        return lambda value: type(value) in allowed or is_integer(value)
+    if len(allowed) == 1:
+        (only,) = allowed
+        return lambda value: type(value) is only
+    return lambda value: type(value) in allowed
+
+
+_OF_TEXTS = _SILENT | {"type", "minLength", "maxLength", "pattern"}
+
+
+def _text(schema: Schema) -> Check:
+    """Most of a manifest's values: one call where their keywords one by one would take three."""
+    low, high = schema.get("minLength", 0), schema.get("maxLength", 1 << 62)
+    if "pattern" not in schema:
+        return lambda value: type(value) is str and low <= len(value) <= high
+    search = re.compile(schema["pattern"]).search
+    return lambda value: (
+        type(value) is str and low <= len(value) <= high and search(value) is not None
+    )
 
 
 def _length(_checks: Checks, schema: Schema) -> Check:
@@ -158,48 +179,73 @@ def _any_of(checks: Checks, schema: Schema) -> Check:
     return _any([checks.check(branch) for branch in schema["anyOf"]])
 
 
-def _other_keys(checks: Checks, schema: Schema) -> Callable[[str, Any], bool]:
+def _never(_: Any) -> bool:
+    return False
+
+
+def _always(_: Any) -> bool:
+    return True
+
+
+def _of_other_key(checks: Checks, schema: Schema) -> Callable[[str], Check]:
     """What is allowed of a key that is not among the properties."""
     patterns = [
         (re.compile(pattern).search, checks.check(inner))
         for pattern, inner in schema.get("patternProperties", {}).items()
     ]
     others = schema.get("additionalProperties", True)
-    check_others = checks.check(others) if isinstance(others, dict) else None
-    by_name: dict[str, Check] = {}
+    of_others = checks.check(others) if isinstance(others, dict) else (
+        _never if others is False else _always
+    )  # fmt: skip
 
-    def other(key: str, value: Any) -> bool:
-        known = by_name.get(key)
-        if known is None:
-            inner = [check for search, check in patterns if search(key)]
-            if not inner:
-                return check_others(value) if check_others is not None else others is not False
-            known = _all(inner)
-            if len(by_name) < MAX_NAMES:
-                by_name[key] = known
-        return known(value)
+    def of(key: str) -> Check:
+        inner = [check for search, check in patterns if search(key)]
+        return _all(inner) if inner else of_others
 
-    return other
+    return of
 
 
 def _object(checks: Checks, schema: Schema) -> Check:
-    find = {key: checks.check(inner) for key, inner in schema.get("properties", {}).items()}.get
-    required = tuple(schema.get("required", ()))
-    other = _other_keys(checks, schema)
-    names = checks.check(schema["propertyNames"]) if "propertyNames" in schema else None
+    known = {key: checks.check(inner) for key, inner in schema.get("properties", {}).items()}
+    find, own = known.get, len(known)
+    required = frozenset(schema.get("required", ()))
+    of_other_key = _of_other_key(checks, schema)
+    has_good_names = _names(checks, schema)
     least = schema.get("minProperties", 0)
 
     def check(value: Any) -> bool:
         if type(value) is not dict:
             return True
-        for key in required:
-            if key not in value:
-                return False
+        if not required <= value.keys() or len(value) < least:
+            return False
         for key, item in value.items():
-            known = find(key)
-            if not (other(key, item) if known is None else known(item)):
+            test = find(key)
+            if test is None:
+                test = of_other_key(key)
+                if len(known) < own + MAX_NAMES:
+                    known[key] = test
+            if not test(item):
                 return False
-        return len(value) >= least and (names is None or all(map(names, value)))
+        return has_good_names(value)
+
+    return check
+
+
+def _names(checks: Checks, schema: Schema) -> Check:
+    """What the keys of a mapping may be; those that were good once are not looked at again."""
+    if "propertyNames" not in schema:
+        return _always
+    name = checks.check(schema["propertyNames"])
+    good: set[str] = set()
+
+    def check(value: Any) -> bool:
+        if good.issuperset(value):
+            return True
+        if not all(map(name, value)):
+            return False
+        if len(good) < MAX_NAMES:
+            good.update(value)
+        return True
 
     return check
 
