@@ -16,12 +16,13 @@ MAX_JOBS = 250_000
 _VARIABLE = "vars."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cell:
-    """A pair of inputs with what its own place gives it.
+    """A pair of inputs with what its own place gives it. Not frozen, which would cost a tenth.
 
     ``settings`` and ``variables`` are its own layers merged (not the manifest's defaults);
-    ``layers`` are their places, the strongest first. ``parts`` are the axes' parts of its id.
+    ``layers`` are their places, the strongest first. ``id`` is derived from names unless its
+    place states it (``states_id``).
     """
 
     path: Path
@@ -29,9 +30,9 @@ class Cell:
     video: Input
     settings: Mapping[str, Any]
     variables: Variables
-    layers: tuple[tuple[Path, Mapping[str, Any]], ...] = ()
-    parts: tuple[str, ...] = ()
-    id: str | None = None
+    layers: tuple[tuple[Path, Mapping[str, Any]], ...]
+    id: str
+    states_id: bool = False
     file: str = ""
 
 
@@ -67,6 +68,7 @@ class Expansion:
             image = resolve("image", pair["image"], (*here, "image"), file)
             video = resolve("video", pair["video"], (*here, "video"), file)
             if image is not None and video is not None:
+                stated = pair.get("id")
                 yield Cell(
                     here,
                     image,
@@ -74,8 +76,8 @@ class Expansion:
                     pair,
                     pair.get("vars", NO_VARIABLES),
                     ((here, pair),),
-                    (),
-                    pair.get("id"),
+                    f"{image.name}--{video.name}" if stated is None else stated,
+                    stated is not None,
                     file,
                 )
 
@@ -102,20 +104,20 @@ class Expansion:
              _picked(path, given, axes, picks))
             for picks in itertools.product(*(range(len(axis.values)) for axis in axes))
         ]  # fmt: skip
-        for image, video in itertools.product(images, videos):
-            if image is None or video is None:
-                continue
+        sides = [[(one, one.name) for one in side if one is not None] for side in (images, videos)]
+        for (image, image_name), (video, video_name) in itertools.product(*sides):
             for values, picked in choices:
-                if not excluded.holds(image.reference, video.reference, values):
-                    yield Cell(
-                        path,
-                        image,
-                        video,
-                        picked.settings,
-                        picked.variables,
-                        picked.layers,
-                        picked.parts,
-                    )
+                if excluded and excluded.holds(image.reference, video.reference, values):
+                    continue
+                yield Cell(
+                    path,
+                    image,
+                    video,
+                    picked.settings,
+                    picked.variables,
+                    picked.layers,
+                    f"{image_name}--{video_name}{picked.id_tail}",
+                )
 
     def _side(self, kind: Kind, given: str | list[str], path: Path) -> list[Input | None]:
         if isinstance(given, list):
@@ -165,12 +167,15 @@ class Expansion:
 
 @dataclass(frozen=True, slots=True)
 class _Picked:
-    """What one choice of axis values gives to the cells of every image and video; as in Cell."""
+    """What one choice of axis values gives to the cells of every image and video; as in Cell.
+
+    ``id_tail`` is what the axes' values add to their ids.
+    """
 
     settings: Mapping[str, Any]
     variables: Variables
     layers: tuple[tuple[Path, Mapping[str, Any]], ...]
-    parts: tuple[str, ...]
+    id_tail: str
 
 
 def _picked(
@@ -179,16 +184,16 @@ def _picked(
     settings = {key: value for key, value in given.items() if key != "vars"}
     variables = dict(given.get("vars", NO_VARIABLES))
     layers: list[tuple[Path, Mapping[str, Any]]] = [((*path, "set"), given)]
-    parts = []
+    tail = ""
     for axis, pick in zip(axes, picks, strict=True):
         value = axis.values[pick]
-        parts.append(axis_part(value))
+        tail += f"--{axis_part(value)}"
         if axis.key.startswith(_VARIABLE):
             variables[axis.key[len(_VARIABLE) :]] = value
         else:
             settings[axis.key] = value
             layers.insert(0, (axis.path, {axis.key: value}))
-    return _Picked(settings, variables, tuple(layers), tuple(parts))
+    return _Picked(settings, variables, tuple(layers), tail)
 
 
 def axis_part(value: Any) -> str:
@@ -236,9 +241,10 @@ class _Excluded:
         values = tuple(_exact(entry[self._keys[i]]) for i in places)
         self._entries.setdefault(places, set()).add(values)
 
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
     def holds(self, image: str, video: str, values: Sequence[Any]) -> bool:
-        if not self._entries:
-            return False
         row = [_exact(value) for value in (image, video, *values)]
         return any(
             tuple(row[i] for i in places) in entries for places, entries in self._entries.items()

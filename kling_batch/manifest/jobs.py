@@ -9,7 +9,12 @@ from kling_batch.manifest.bounds import TemplateFault, group
 from kling_batch.manifest.decisions import new_takes, redo_takes, take_id
 from kling_batch.manifest.expand import MAX_JOBS, Cell
 from kling_batch.manifest.inputs import Input, Variables
-from kling_batch.manifest.outputs import DEFAULT_FILENAME, RESERVED, output_fault
+from kling_batch.manifest.outputs import (
+    DEFAULT_FILENAME,
+    RESERVED_MAX,
+    is_reserved,
+    output_fault,
+)
 from kling_batch.manifest.problems import Finding, Line, Path, finding, path_text
 from kling_batch.manifest.prompt import Templates, is_template
 from kling_batch.model import DURATION_MAX_IMAGE, PROMPT_MAX, Job, JobRequest
@@ -17,6 +22,7 @@ from kling_batch.structs import dataclass, field
 
 BUILT_IN = {"takes": 1, "character_orientation": "video"}
 _ID_MAX = 128
+_TAKE_MAX = len(".take100")
 _MENDS = {
     "quality_mode": "add `quality_mode: 720p` (or 1080p) to `defaults`, or to each job",
     "duration_seconds": "add `duration_seconds: 5` (3 to 30) to `defaults`, or to each job",
@@ -35,6 +41,24 @@ class _Group:
 
 
 @dataclass(slots=True)
+class _Terms:
+    """What the settings of a cell come to; the cells of a matrix block share them.
+
+    ``prompt`` is stripped where it is no template; ``lacking`` are settings that nobody gives.
+    They depend on the settings of the cell's place (``own``) and its video's length (``clip``).
+    """
+
+    own: Mapping[str, Any]
+    clip: int | None
+    settings: Mapping[str, Any]
+    takes: int
+    duration: int
+    prompt: str
+    is_template: bool
+    lacking: tuple[str, ...]
+
+
+@dataclass(slots=True)
 class Assembly:
     """Makes jobs of cells, one after another, and keeps what is wrong with them."""
 
@@ -49,41 +73,67 @@ class Assembly:
     origins: list[Path] = field(default_factory=list)
     count: int = 0
     _base: dict[str, Any] = field(default_factory=dict)
-    _merged: tuple[Mapping[str, Any] | None, dict[str, Any]] = (None, {})
+    _last: _Terms | None = None
+    _terms: dict[tuple[int, int | None], _Terms] = field(default_factory=dict)
+    _terms_for: Path = ()
     _templates: Templates = field(default_factory=Templates)
     _groups: dict[tuple[Any, ...], _Group] = field(default_factory=dict)
     _lacking: dict[str, list[Cell]] = field(default_factory=dict)
-    _kept: dict[str, tuple[Cell, Mapping[str, Any], int, int]] = field(default_factory=dict)
+    _kept: dict[str, tuple[Cell, _Terms]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._base = {**BUILT_IN, **self.defaults}
 
     def add(self, cell: Cell) -> bool:
         """Make the cell's jobs. False: there are too many by now."""
-        if cell.settings is not self._merged[0]:  # a matrix block's cells share theirs
-            self._merged = cell.settings, {**self._base, **cell.settings}
-        settings = self._merged[1]
-        if cell.video.duration is not None and "duration_seconds" not in cell.settings:
-            settings = {**settings, "duration_seconds": cell.video.duration}
-        self.count += (takes := int(settings["takes"]))
+        terms = self._last  # the cells of a block most often share theirs
+        if terms is None or cell.settings is not terms.own or cell.video.duration != terms.clip:
+            terms = self._last = self._terms_of(cell)
+        takes = terms.takes
+        self.count += takes
         if self.count > MAX_JOBS:
             return False
-        complete = True
-        for key in _MENDS:
-            if key not in settings:
-                self._lacking.setdefault(key, []).append(cell)
-                complete = False
-        name = self._id(cell)
-        if name is None or not complete:
+        for key in terms.lacking:
+            self._lacking.setdefault(key, []).append(cell)
+        fits = len(cell.id) < _ID_MAX - _TAKE_MAX or self._id_fits(cell, takes)
+        if not fits or terms.lacking:
             return True
-        duration = int(settings["duration_seconds"])
-        if duration > DURATION_MAX_IMAGE and settings["character_orientation"] == "image":
-            self._too_long(cell, settings, name)
-        for take in range(1, takes + 1):
-            self._make(cell, settings, duration, name, take)
-        if name in self.marked:
-            self._kept[name] = cell, settings, duration, takes
+        if terms.duration > DURATION_MAX_IMAGE:
+            self._check_orientation(cell, terms)
+        self._make(cell, terms, 1)
+        for take in range(2, takes + 1):
+            self._make(cell, terms, take)
+        if cell.id in self.marked:
+            self._kept[cell.id] = cell, terms
         return True
+
+    def _terms_of(self, cell: Cell) -> _Terms:
+        if cell.path is not self._terms_for:  # those of a block are kept while it lasts
+            self._terms_for = cell.path
+            self._terms.clear()
+        key = id(cell.settings), cell.video.duration
+        kept = self._terms.get(key)
+        if kept is None:
+            # They hold on to these settings: a freed one's id would stand for another.
+            kept = self._terms[key] = self._made_terms(cell)
+        return kept
+
+    def _made_terms(self, cell: Cell) -> _Terms:
+        settings = {**self._base, **cell.settings}
+        if cell.video.duration is not None and "duration_seconds" not in cell.settings:
+            settings["duration_seconds"] = cell.video.duration
+        prompt: str = settings.get("prompt", "")
+        templated = is_template(prompt)
+        return _Terms(
+            cell.settings,
+            cell.video.duration,
+            settings,
+            int(settings["takes"]),
+            int(settings.get("duration_seconds", 0)),
+            prompt if templated else prompt.strip(),
+            templated,
+            tuple(key for key in _MENDS if key not in settings),
+        )
 
     def redo(self, decisions: Mapping[str, str]) -> None:
         """Make the takes that these decisions add, behind all others."""
@@ -91,79 +141,70 @@ class Assembly:
         for pair, takes in redo_takes(decisions, own).items():
             if pair not in self._kept:
                 continue
-            cell, settings, duration, last = self._kept[pair]
-            for take, instead_of in new_takes(last, takes):
+            cell, terms = self._kept[pair]
+            for take, instead_of in new_takes(terms.takes, takes):
                 self.count += 1
                 self.redone[take_id(pair, take)] = take_id(pair, instead_of)
-                self._make(cell, settings, duration, pair, take)
+                self._make(cell, terms, take)
 
-    def _make(
-        self, cell: Cell, settings: Mapping[str, Any], duration: int, name: str, take: int
-    ) -> None:
+    def _make(self, cell: Cell, terms: _Terms, take: int) -> None:
+        name = cell.id
         job_id = name if take == 1 else f"{name}.take{take}"  # as take_id; this is called for all
-        prompt: str = settings["prompt"]
-        scope = None
-        if is_template(prompt):
-            scope = self._scope(cell, settings, duration, job_id, take)
-            origin = self.origin(cell, "prompt")
-            rendered = self._render(cell, prompt, scope, origin, job_id)
+        prompt = terms.prompt
+        if terms.is_template:
+            scope = self._scope(cell, terms, job_id, take)
+            rendered = self._render(cell, prompt, scope, self.origin(cell, "prompt"), job_id)
             if rendered is None:
                 return
-            prompt = rendered
-        prompt = prompt.strip()
+            prompt = rendered.strip()
         if not 0 < len(prompt) <= PROMPT_MAX:
             self._bad_length(cell, len(prompt), job_id)
-        if self.filename == DEFAULT_FILENAME:
-            output = f"{job_id}.mp4"
-            if RESERVED.match(job_id.partition(".")[0]):
-                self._bad_output(cell, output, job_id)
-        else:
-            scope = scope or self._scope(cell, settings, duration, job_id, take)
+        output = f"{job_id}.mp4"
+        if self.filename != DEFAULT_FILENAME:
+            scope = self._scope(cell, terms, job_id, take)
             made = self._render(cell, self.filename, scope, ("output", "filename"), job_id)
             if made is None:
                 return
             output = made
             self._bad_output(cell, output, job_id)
+        elif (len(job_id) <= RESERVED_MAX or "." in job_id) and is_reserved(job_id):
+            self._bad_output(cell, output, job_id)
+        settings = terms.settings
         request = JobRequest(
             prompt,
             cell.image.url,
             cell.video.url,
             settings["character_orientation"],
             settings["quality_mode"],
-            duration,
+            terms.duration,
         )
         image, video = cell.image.reference, cell.video.reference
         self.jobs.append(Job(job_id, request, output, name, take, image, video))
-        self.origins.append(_id_path(cell))
+        self.origins.append(_id_path(cell) if cell.states_id else cell.path)
 
-    def _id(self, cell: Cell) -> str | None:
-        made = cell.id
-        if made is None:
-            made = "--".join((cell.image.name, cell.video.name, *cell.parts))
-        longest = len(made) + (len(".take100") if cell.settings.get("takes", 1) != 1 else 0)
-        if len(made) > _ID_MAX or longest > _ID_MAX + len(".take100"):
-            path = (*cell.path, "id") if cell.id else cell.path
-            said = (
-                f"the id `{made[:60]}…` has {len(made)} characters, at most {_ID_MAX} are allowed"
-            )
-            self.note(cell, Finding(path, (said,), "give a short `id:`, or shorter names"), made)
-            return None
-        return made
+    def _id_fits(self, cell: Cell, takes: int) -> bool:
+        longest = len(cell.id) if takes == 1 else len(take_id(cell.id, takes))
+        if longest <= _ID_MAX:
+            return True
+        said = f"the id `{cell.id[:60]}…` has {longest} characters, at most {_ID_MAX} are allowed"
+        if takes > 1:
+            said = f"{said} (with `.take{takes}`)"
+        hint = "give a short `id:`, or shorter names"
+        self.note(cell, Finding(_id_path(cell), (said,), hint), cell.id)
+        return False
 
-    def _scope(
-        self, cell: Cell, settings: Mapping[str, Any], duration: int, job_id: str, take: int
-    ) -> dict[str, Any]:
+    def _scope(self, cell: Cell, terms: _Terms, job_id: str, take: int) -> dict[str, Any]:
         video = _input_scope(cell.video)
-        video["duration_seconds"] = cell.video.duration or duration
+        video["duration_seconds"] = cell.video.duration or terms.duration
         return {
             "image": group("image", _input_scope(cell.image)),
             "video": group("video", video),
             "vars": group("vars", {**self.variables, **cell.variables}),
             "id": job_id,
             "take": take,
-            "quality_mode": settings["quality_mode"],
-            "character_orientation": settings["character_orientation"],
-            "duration_seconds": duration,
+            "quality_mode": terms.settings["quality_mode"],
+            "character_orientation": terms.settings["character_orientation"],
+            "duration_seconds": terms.duration,
         }
 
     def _render(
@@ -199,7 +240,9 @@ class Assembly:
         same = self._groups.setdefault(key, _Group(found, job_id, detail))
         same.count += 1
 
-    def _too_long(self, cell: Cell, settings: Mapping[str, Any], job_id: str) -> None:
+    def _check_orientation(self, cell: Cell, terms: _Terms) -> None:
+        if terms.settings["character_orientation"] != "image":
+            return
         long, turned = (
             self.origin(cell, "duration_seconds"),
             self.origin(cell, "character_orientation"),
@@ -209,14 +252,14 @@ class Assembly:
         if long[0] == "defaults" and turned[0] != "defaults":
             where = turned
         said = (
-            f"`duration_seconds: {int(settings['duration_seconds'])}` ",
+            f"`duration_seconds: {terms.duration}` ",
             *_named(long, cell, own[0]),
             " with `character_orientation: image` ",
             *_named(turned, cell, own[1]),
             f": image orientation takes at most {DURATION_MAX_IMAGE} seconds",
         )
         hint = f"shorten it to {DURATION_MAX_IMAGE}, or use `character_orientation: video`"
-        self.note(cell, Finding(where, said, hint), job_id)
+        self.note(cell, Finding(where, said, hint), cell.id)
 
     def _bad_length(self, cell: Cell, length: int, job_id: str) -> None:
         if length == 0:
@@ -269,7 +312,7 @@ class Assembly:
 
 def _id_path(cell: Cell) -> Path:
     """Where the cell's id comes from."""
-    return (*cell.path, "id") if cell.id else cell.path
+    return (*cell.path, "id") if cell.states_id else cell.path
 
 
 def _named(path: Path, cell: Cell, own: bool) -> tuple[str | Line, ...]:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import re
 
 DEFAULT_FILENAME = "{{ id }}.mp4"
-RESERVED = re.compile(
+_RESERVED = re.compile(
     r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)\Z", re.IGNORECASE
 )
+RESERVED_MAX = len("conout$")
 _UNSAFE_NAME = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"\\|?*\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
+
+
+def is_reserved(name: str) -> bool:
+    """Whether Windows keeps this file name for a device, whatever extension it has."""
+    return _RESERVED.match(name.partition(".")[0].rstrip()) is not None
 
 
 def output_fault(output: str) -> str | None:
@@ -28,6 +34,6 @@ def output_fault(output: str) -> str | None:
             return "holds a character that file names can't have"
         if part[-1] in ". " or part[0] == " ":
             return "has a part that starts with a space, or ends in a space or a dot"
-        if RESERVED.match(part.partition(".")[0].rstrip()):
+        if is_reserved(part):
             return "has a part that is a reserved name on Windows"
     return None

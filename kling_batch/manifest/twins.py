@@ -12,7 +12,7 @@ from kling_batch.manifest.problems import Finding, Line, Path, finding, path_tex
 def twins(assembly: Assembly) -> Iterator[Finding]:
     """Jobs that share an id or a file, or differ in one only by the case of letters."""
     jobs = assembly.jobs
-    if len({job.id.lower() for job in jobs}) < len(jobs):
+    if len(set(map(str.lower, [job.id for job in jobs]))) < len(jobs):
         yield from _shared(assembly, "id", [job.id.lower() for job in jobs])
     elif assembly.filename != DEFAULT_FILENAME:
         import unicodedata

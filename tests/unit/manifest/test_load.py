@@ -348,3 +348,27 @@ def test_reading_works_without_libyaml(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ManifestInvalid) as slow:
         load(text)
     assert slow.value.problems == quick.value.problems
+
+
+def test_an_id_has_at_most_128_characters_with_its_take() -> None:
+    fits = "a" * 122
+    made = jobs(f"pairs: [{{id: {fits}, image: knight, video: spin, takes: 2}}]")
+    assert [len(one) for one in made] == [122, 128]
+    assert len(jobs(f"pairs: [{{id: {'a' * 128}, image: knight, video: spin}}]")) == 1
+    said = problem(HEAD + f"pairs: [{{id: {fits}a, image: knight, video: spin, takes: 2}}]")
+    assert "has 129 characters, at most 128" in said
+
+
+def test_the_choices_of_a_block_keep_their_own_settings_and_a_clips_length() -> None:
+    made = jobs(
+        'matrix: [{images: [knight], videos: "*", '
+        "with: {quality_mode: [720p, 1080p], vars.a: [x, y]}}]"
+    )
+    told = {
+        name: (job.request.quality_mode, job.request.duration_seconds) for name, job in made.items()
+    }
+    for weather in ("x", "y"):
+        assert told[f"knight--waltz--720p--{weather}"] == ("720p", 12)
+        assert told[f"knight--waltz--1080p--{weather}"] == ("1080p", 12)
+        assert told[f"knight--spin--1080p--{weather}"] == ("1080p", 5)
+    assert len(told) == 8
