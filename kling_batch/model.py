@@ -21,13 +21,13 @@ PROMPT_MAX = 2500
 
 
 @lru_cache(maxsize=1)
-def _tools() -> tuple[Callable[..., Any], Callable[[str], str]]:
+def _tools() -> tuple[Callable[[], Any], Callable[[str], str]]:
     # At first use, since OpenSSL comes with hashlib (3 ms) and `validate` has no use for it. Of
     # json the quoting only: dumps makes an encoder each time (7 µs a fingerprint, so 2.5 µs).
     from hashlib import blake2b
     from json.encoder import encode_basestring_ascii
 
-    return blake2b, encode_basestring_ascii
+    return blake2b(digest_size=16).copy, encode_basestring_ascii
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,14 @@ class JobRequest:
         The hash of the request as a JSON list: this text, and with it every fingerprint that a
         state file holds, must stay as it is.
         """
-        blake2b, quoted = _tools()
+        new_hash, quoted = _tools()
         text = (
             f"[{quoted(self.prompt)}, {quoted(self.image_url)}, {quoted(self.video_url)},"
-            f" {quoted(self.character_orientation)}, {quoted(self.quality_mode)},"
-            f" {self.duration_seconds}]"
+            f' "{self.character_orientation}", "{self.quality_mode}", {self.duration_seconds}]'
         )
-        return str(blake2b(text.encode(), digest_size=16).hexdigest())
+        made = new_hash()
+        made.update(text.encode())
+        return str(made.hexdigest())
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from kling_batch.cli.workspace import (
     look_at_state,
     planning_workspace,
 )
+from kling_batch.collector import paused
 from kling_batch.errors import ExitCode, UsageError
 from kling_batch.planning.plan import Plan, Wishes
 from kling_batch.structs import dataclass
@@ -75,7 +76,8 @@ def command(
         return compare(manifests, against, asked.base_url, wants_json=wants_json, check=check)
     if out is not None and (len(manifests) > 1 or manifests[0] == "-"):
         raise UsageError("--out saves the plan of one manifest's file", "name one")
-    plans = [_plan(name, asked) for name in manifests]
+    with paused():
+        plans = [_plan(name, asked) for name in manifests]
     if wants_json:
         told = [plan_json(plan, workspace) for plan, workspace, _ in plans]
         show_json(told[0] if len(told) == 1 else told)

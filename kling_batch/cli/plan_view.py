@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -55,13 +54,12 @@ def plan_text(plan: Plan, workspace: Workspace, width: int, colours: bool) -> li
 
 def summary(plan: Plan, workspace: Workspace) -> str:
     """The plan in a line, as in "Plan: 4 to submit, 3 done: 612 credits (about $5.63)"."""
-    parts = [
-        f"{len(jobs):,} {_WORDS[action]}" for action in Action if (jobs := plan.having(action))
-    ]
+    parts = [f"{len(jobs):,} {_WORDS[action]}" for action, jobs in plan.by_action().items() if jobs]
     text = f"Plan: {', '.join(parts) or 'no jobs'}"
-    if plan.credits:
-        usd = dollars(workspace.manifest.pricing.usd(plan.credits))
-        text += f": {plan.credits:,} credits (about {usd})"
+    credits = plan.credits
+    if credits:
+        usd = dollars(workspace.manifest.pricing.usd(credits))
+        text += f": {credits:,} credits (about {usd})"
     elif not plan.anything_to_do:
         text += ": nothing to buy"
     if plan.timetable.finished_by is not None and not workspace.simulated:
@@ -93,13 +91,10 @@ def timetable_line(plan: Plan, workspace: Workspace) -> str:
 
 def plan_json(plan: Plan, workspace: Workspace) -> dict[str, Any]:
     """The plan as `plan --json` prints it (schemas/plan.v1.schema.json)."""
-    by_action = {}
-    for action in Action:
-        jobs = plan.having(action)
-        by_action[action.value] = {
-            "jobs": len(jobs),
-            "credits": sum(one.credits for one in jobs),
-        }
+    by_action = {
+        action.value: {"jobs": len(jobs), "credits": sum(one.credits for one in jobs)}
+        for action, jobs in plan.by_action().items()
+    }
     table = plan.timetable
     return {
         "name": plan.name,
@@ -183,8 +178,9 @@ def _selection(plan: Plan) -> tuple[list[PlannedJob], int]:
     if len(plan.jobs) <= ROWS_MAX:
         return list(plan.jobs), 0
     order = list(Action)
-    important: Iterable[PlannedJob] = sorted(
-        plan.jobs, key=lambda one: one.action in (Action.DONE, Action.ORPHAN)
-    )
-    shown = sorted(list(important)[:ROWS_MAX], key=lambda one: order.index(one.action))
+    groups = plan.by_action()
+    settled = (Action.DONE, Action.ORPHAN)
+    important = [one for one in plan.jobs if one.action not in settled]
+    important += (one for action in settled for one in groups[action][:ROWS_MAX])
+    shown = sorted(important[:ROWS_MAX], key=lambda one: order.index(one.action))
     return shown, len(plan.jobs) - len(shown)

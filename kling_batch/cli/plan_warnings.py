@@ -50,8 +50,10 @@ def _budget(
     workspace: Workspace, plan: Plan, state: State, max_credits: int | None
 ) -> Iterator[str]:
     limit = limits_of(workspace.manifest.budget, max_credits).max_credits
+    if limit is None:
+        return
     spent = committed(state.records.values())
-    if limit is not None and spent + plan.credits > limit:
+    if spent + plan.credits > limit:
         yield (
             f"the budget of {limit:,} credits does not reach: {spent:,} are spent"
             f" and {plan.credits:,} planned; submitting will stop there"
@@ -61,8 +63,10 @@ def _budget(
 def _balance(workspace: Workspace, plan: Plan, account: Account) -> Iterator[str]:
     """How far the balance last seen reaches, in the order in which the jobs are submitted."""
     balance, keep = account.balance, workspace.manifest.budget.min_balance or 0
+    if balance is None:
+        return
     prices = [one.credits for one in plan.having(Action.SUBMIT)]
-    if balance is None or sum(prices) <= balance.credits - keep:
+    if sum(prices) <= balance.credits - keep:
         return
     seen = clock_time(balance.seen_at, workspace.clock.now())
     kept = f" ({keep:,} are to be kept)" if keep else ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from kling_batch.cli.plan_warnings import plan_warnings
 from kling_batch.cli.workspace import Account, State, Workspace
 from kling_batch.errors import UsageError
-from kling_batch.planning.plan import Plan, Wishes, dropped_unbought, plan_jobs, unmatched
+from kling_batch.planning.plan import Action, Plan, Wishes, dropped_unbought, plan_jobs, unmatched
 from kling_batch.planning.timetable import TYPICAL_SECONDS, make_timetable
 from kling_batch.state.records import JobState, Record
 from kling_batch.structs import replace
@@ -31,8 +31,8 @@ def make_plan(
     )
     for glob in unmatched(wishes.only, everything):
         raise UsageError(f"--only {glob} matches no job", "see the ids with: kling-batch plan")
-    submissions = sum(one.action.value == "submit" for one in everything)
-    followed = sum(one.follows for one in everything)
+    submissions = sum(one.action is Action.SUBMIT for one in everything)
+    followed = sum(one.follows for one in everything if one.action is not Action.DONE)
     timetable = make_timetable(
         submissions=submissions,
         in_flight=followed,
@@ -65,25 +65,30 @@ def typical_seconds(records: Iterable[Record]) -> float:
 
 def _absent(directory: Path, records: Mapping[str, Record]) -> set[str]:
     """The downloaded jobs whose file is no longer there."""
-    folders: dict[str, frozenset[str]] = {}
+    folders: set[str] = set()
+    present: set[str] = set()
     absent = set()
     for record in records.values():
-        if record.state is JobState.DOWNLOADED:
-            below, _, name = record.output.rpartition("/")
-            if below not in folders:
-                folders[below] = _names_in(directory / below)
-            if name not in folders[below] and not (directory / record.output).exists():
-                absent.add(record.id)
+        output = record.output
+        if record.state is not JobState.DOWNLOADED or output in present:
+            continue
+        folder = output.rpartition("/")[0]
+        if folder not in folders:
+            folders.add(folder)
+            present |= _files_in(directory, folder)
+        if output not in present and not (directory / output).exists():
+            absent.add(record.id)
     return absent
 
 
-def _names_in(folder: Path) -> frozenset[str]:
+def _files_in(directory: Path, folder: str) -> set[str]:
     """The files of a folder, asked for once: a look for each of 100,000 takes a second.
 
     What is not among them is looked for by itself: a link, or a name in another case or form.
     """
     try:
-        with os.scandir(folder) as entries:
-            return frozenset(entry.name for entry in entries if not entry.is_symlink())
+        with os.scandir(directory / folder) as entries:
+            names = [entry.name for entry in entries if not entry.is_symlink()]
     except OSError:
-        return frozenset()
+        return set()
+    return {f"{folder}/{name}" if folder else name for name in names}

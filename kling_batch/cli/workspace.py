@@ -164,11 +164,16 @@ def state_of(store: Store) -> State:
 
 
 def look_at_state(workspace: Workspace) -> State:
-    """The state, without disturbing a run."""
+    """The state as far as a plan needs it, without disturbing a run."""
     with reading(workspace.state_file) as store:
-        return state_of(store) if store else State()
+        if store is None:
+            return State()
+        serial = store.serial()
+        known = {job.request.fingerprint(): job.request for job in workspace.manifest.jobs}
+        return State(store.outlines(known), serial, store.meta("service"))
 
 
 def look_at_records(workspace: Workspace) -> dict[str, Record]:
     """The state's records, empty where there is no state yet."""
-    return look_at_state(workspace).records
+    with reading(workspace.state_file) as store:
+        return store.records() if store else {}

@@ -48,11 +48,15 @@ class PlannedJob:
     reason: str
     credits: int
     request: JobRequest
-    fingerprint: str
     output: str
     job: Job | None = None
     record: Record | None = None
     renamed_from: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """What changes exactly when the request does; made when asked for, as few plans need it."""
+        return self.request.fingerprint()
 
     @property
     def follows(self) -> bool:
@@ -86,11 +90,20 @@ class Plan:
         """What this run would spend."""
         return sum(one.credits for one in self.jobs if one.action is Action.SUBMIT)
 
+    def by_action(self) -> dict[Action, list[PlannedJob]]:
+        """The jobs with each of the actions, in one pass."""
+        groups: dict[Action, list[PlannedJob]] = {action: [] for action in Action}
+        for one in self.jobs:
+            groups[one.action].append(one)
+        return groups
+
     @property
     def anything_to_do(self) -> bool:
         """Whether a run would submit, follow, download or settle something."""
+        # Most jobs of a large batch are done, and asking each for more would take a while.
+        open_ones = (one for one in self.jobs if one.action is not Action.DONE)
         return any(
-            one.follows or one.action in (Action.SUBMIT, Action.UNKNOWN) for one in self.jobs
+            one.follows or one.action in (Action.SUBMIT, Action.UNKNOWN) for one in open_ones
         )
 
 
@@ -106,37 +119,26 @@ def plan_jobs(
     `folder` is where results go, below the manifest's folder; `absent_files` are the ids of
     downloaded jobs whose file is gone.
     """
-    fingerprints = {job.id: job.request.fingerprint() for job in manifest.jobs}
-    renames = find_renames(fingerprints, records, manifest.decisions, manifest.redone)
+    requests = {job.id: job.request for job in manifest.jobs}
+    renames = find_renames(requests, records, manifest.decisions, manifest.redone)
     everything = not wishes.only and not wishes.retry_ids
     credits_of = manifest.pricing.credits
     planned = []
     for job in manifest.jobs:
         if not everything and not _chosen(job.id, wishes):
             continue
-        old = renames.get(job.id)
+        old = renames.get(job.id) if renames else None
         record = records.get(old or job.id)
-        fingerprint = fingerprints[job.id]
-        action, reason = decide(job, fingerprint, record, wishes, absent_files)
+        action, reason = decide(job, record, wishes, absent_files)
         if old:
             reason = f"renamed from {old}: {reason}"
         elif record is None and job.id in manifest.redone:
             reason = f"a new take: {manifest.redone[job.id]} is to be redone"
+        price, output = credits_of(job.request), f"{folder}/{job.output}"
         planned.append(
-            PlannedJob(
-                id=job.id,
-                action=action,
-                reason=reason,
-                credits=credits_of(job.request),
-                request=job.request,
-                fingerprint=fingerprint,
-                output=f"{folder}/{job.output}",
-                job=job,
-                record=record,
-                renamed_from=old,
-            )
+            PlannedJob(job.id, action, reason, price, job.request, output, job, record, old)
         )
-    return (*planned, *_orphans(fingerprints, records, renames, wishes, manifest.decisions))
+    return (*planned, *_orphans(requests, records, renames, wishes, manifest.decisions))
 
 
 def dropped_unbought(
@@ -156,7 +158,6 @@ def dropped_unbought(
 
 def decide(
     job: Job,
-    fingerprint: str,
     record: Record | None,
     wishes: Wishes,
     absent_files: Collection[str] = (),
@@ -168,7 +169,7 @@ def decide(
         return Action.SUBMIT, "not submitted yet"
     if record.state is JobState.UNKNOWN:
         return Action.UNKNOWN, "a submission's outcome is unknown"
-    same = record.fingerprint == fingerprint
+    same = record.request is job.request or record.request == job.request
     if record.state in (JobState.FAILED, JobState.REJECTED):
         return _decide_failed(job, record, wishes, same)
     if not same:
@@ -204,7 +205,7 @@ def _decide_changed(job: Job, record: Record, wishes: Wishes) -> tuple[Action, s
 
 
 def find_renames(
-    fingerprints: Mapping[str, str],
+    requests: Mapping[str, JobRequest],
     records: Mapping[str, Record],
     decided: Collection[str] = (),
     redone: Collection[str] = (),
@@ -214,18 +215,18 @@ def find_renames(
     Each such record serves one new id, so that a renamed job is never bought again. Not meant
     are takes that the manifest still names in its decisions, and new ones that it asks for.
     """
-    dropped: dict[str, list[str]] = {}
+    dropped: dict[JobRequest, list[str]] = {}
     for record in records.values():
-        if record.id in fingerprints or record.id in decided:
+        if record.id in requests or record.id in decided:
             continue
         if record.state in PAID and record.extra_of is None:
-            dropped.setdefault(record.fingerprint, []).append(record.id)
+            dropped.setdefault(record.request, []).append(record.id)
     renames: dict[str, str] = {}
     if not dropped:
         return renames
-    for new, fingerprint in fingerprints.items():
-        if new not in records and new not in redone and dropped.get(fingerprint):
-            renames[new] = dropped[fingerprint].pop(0)
+    for new, request in requests.items():
+        if new not in records and new not in redone and dropped.get(request):
+            renames[new] = dropped[request].pop(0)
     return renames
 
 
@@ -252,7 +253,7 @@ def _short(value: object, other: object) -> str:
 
 
 def _orphans(
-    fingerprints: Mapping[str, str],
+    ids: Collection[str],
     records: Mapping[str, Record],
     renames: Mapping[str, str],
     wishes: Wishes,
@@ -260,7 +261,7 @@ def _orphans(
 ) -> Iterable[PlannedJob]:
     taken_over = {old: new for new, old in renames.items()}
     for record in records.values():
-        if record.id in fingerprints or not _chosen(record.id, wishes):
+        if record.id in ids or not _chosen(record.id, wishes):
             continue
         action, reason = Action.ORPHAN, "no longer in the manifest; never touched"
         if record.id in taken_over:
@@ -277,7 +278,6 @@ def _orphans(
             reason=reason,
             credits=record.credits_planned,
             request=record.request,
-            fingerprint=record.fingerprint,
             output=record.output,
             record=record,
         )

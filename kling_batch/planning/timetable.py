@@ -52,20 +52,20 @@ def make_timetable(
     if not submissions:
         finished = now + typical_seconds if in_flight else None
         return Timetable(per_hour, None, None, finished)
+    # The submission that must be an hour old, and the job that must have ended, before the next
+    # may go: `per_hour` and `max_in_flight` places before it.
     counted = sorted(now - age for age in ages)
-    places = sorted([now + typical_seconds] * min(in_flight, max_in_flight))
-    times: list[float] = []
-    earliest = now + blocked_for
-    for _ in range(submissions):
-        at = earliest
-        if len(counted) >= per_hour:
-            at = max(at, counted[len(counted) - per_hour] + HOUR)
-        if len(places) >= max_in_flight:
-            at = max(at, places[len(places) - max_in_flight])
-        times.append(at)
+    places = [now] * min(in_flight, max_in_flight)
+    hour_ago, freed = len(counted) - per_hour, len(places) - max_in_flight
+    at = now + blocked_for
+    for number in range(submissions):
+        if hour_ago + number >= 0 and counted[hour_ago + number] + HOUR > at:
+            at = counted[hour_ago + number] + HOUR
+        if freed + number >= 0 and places[freed + number] + typical_seconds > at:
+            at = places[freed + number] + typical_seconds
         counted.append(at)
-        places.append(at + typical_seconds)
-        earliest = at
+        places.append(at)
+    times = counted[len(ages) :]
     return Timetable(
         per_hour,
         times[0],

@@ -68,13 +68,13 @@ def actions(*args: object, **more: object) -> dict[str, Action]:
 def test_every_state_has_its_action(state: JobState, same: Action, changed: Action) -> None:
     known = record(state=state)
     for request, expected in ((REQUEST, same), (OTHER, changed)):
-        action, reason = decide(job(request=request), request.fingerprint(), known, Wishes())
+        action, reason = decide(job(request=request), known, Wishes())
         assert action is expected
         assert reason
 
 
 def test_a_job_without_a_record_is_new() -> None:
-    assert decide(job(), REQUEST.fingerprint(), None, Wishes()) == (A.SUBMIT, "new")
+    assert decide(job(), None, Wishes()) == (A.SUBMIT, "new")
 
 
 @pytest.mark.parametrize("state", JobState)
@@ -83,7 +83,7 @@ def test_what_was_paid_for_is_bought_again_only_when_it_is_there_and_asked_for(
     state: JobState, wishes: Wishes
 ) -> None:
     for request in (REQUEST, OTHER):
-        action, _ = decide(job(request=request), request.fingerprint(), record(state=state), wishes)
+        action, _ = decide(job(request=request), record(state=state), wishes)
         if action is A.SUBMIT:
             made = state is S.DOWNLOADED and wishes.redo_changed and request is OTHER
             assert made or state in (S.PLANNED, S.FAILED, S.REJECTED)
