@@ -9,6 +9,10 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
 
 PRIVATE = 0o600
 
@@ -22,11 +26,15 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Replace the file by these bytes, durably; readers see the old or the new, never a part."""
+def write_whole(path: Path, data: bytes, mode: int = 0o644, *, sync_name: bool = True) -> None:
+    """Replace the file by these bytes, durably; readers see the old or the new, never a part.
+
+    Without `sync_name` its name is durable once the folder is synced, for which the caller sees.
+    """
     with _written_part(path, data, mode) as part:
         part.replace(path)
-    sync_folder(path.parent)
+    if sync_name:
+        sync_folder(path.parent)
 
 
 def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
@@ -73,10 +81,15 @@ def disk_failed(error: Exception) -> bool:
     return str(error) in ("database or disk is full", "disk I/O error")
 
 
+def hash_of(file: BinaryIO) -> Hash:
+    """SHA-256 of the file's bytes from its position to its end, to go on with."""
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest
+
+
 def sha256_of(path: Path) -> str:
     """The file's SHA-256 in hex."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hash_of(file).hexdigest()

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from kling_batch.execution.container import flaw
 from kling_batch.execution.receipt import Provenance, read_receipt, receipt_of, write_receipt
-from kling_batch.files import place_new, sha256_of, write_whole
+from kling_batch.files import hash_of, place_new, sha256_of, write_whole
 from kling_batch.model import QualityMode
 from kling_batch.service.http import Fetched, RefusedUrl
 from kling_batch.state.records import Record
@@ -58,6 +58,14 @@ class NotGot:
 
 
 @dataclass(frozen=True, slots=True)
+class _Whole:
+    """A part file that has its full length: its hash and bytes."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """Where the results of a batch go, and what their receipts say of it.
 
@@ -91,8 +99,9 @@ def _download(
     record: Record, target: Target, fetcher: Fetcher, stopped: Callable[[], bool]
 ) -> Got | NotGot:
     final = target.directory / record.output
+    folder, root = os.path.realpath(final.parent), os.path.realpath(target.directory)
     # A link in the way may lead out of the folder, whatever the manifest said when it was read.
-    if not final.parent.resolve().is_relative_to(target.directory.resolve()):
+    if os.path.commonpath([folder, root]) != root:
         return NotGot(Failure.REFUSED, f"{final.parent} leads out of {target.directory}")
     final.parent.mkdir(parents=True, exist_ok=True)
     placed = _already_placed(record, final)
@@ -106,7 +115,7 @@ def _download(
     if wrong:
         _discard(part)
         return NotGot(Failure.EXPIRED, f"what came is not the video: {wrong}")
-    return _place(record, target, part, final)
+    return _place(record, target, part, final, fetched)
 
 
 def _already_placed(record: Record, final: Path) -> Got | None:
@@ -126,8 +135,8 @@ def _already_placed(record: Record, final: Path) -> Got | None:
 # -- the bytes -----------------------------------------------------------------------------------
 
 
-def _fetch(url: str, part: Path, fetcher: Fetcher, stopped: Callable[[], bool]) -> NotGot | None:
-    """Bring the part file to its full length; None when it is whole."""
+def _fetch(url: str, part: Path, fetcher: Fetcher, stopped: Callable[[], bool]) -> NotGot | _Whole:
+    """Bring the part file to its full length."""
     validator = _read_validator(part)
     have = part.stat().st_size if validator and part.exists() else 0
     headers = {"range": f"bytes={have}-", "if-range": validator} if have else {}
@@ -142,6 +151,8 @@ def _fetch(url: str, part: Path, fetcher: Fetcher, stopped: Callable[[], bool]) 
             if start is None:
                 _discard(part)
                 return NotGot(Failure.TRANSIENT, "the host sent another range than asked for")
+            if validator and not start:  # of the bytes that are now overwritten
+                _validator_path(part).unlink(missing_ok=True)
             return _receive(answer, part, start, stopped)
     except RefusedUrl as error:
         return NotGot(Failure.REFUSED, str(error))
@@ -167,19 +178,23 @@ def _start_of(answer: Fetched, have: int, validator: str) -> int | None:
     return have if told and int(told[1]) == have and have else None
 
 
-def _receive(answer: Fetched, part: Path, start: int, stopped: Callable[[], bool]) -> NotGot | None:
+def _receive(
+    answer: Fetched, part: Path, start: int, stopped: Callable[[], bool]
+) -> NotGot | _Whole:
     length = answer.headers.get("content-length", "")
     expected = start + int(length) if length.isascii() and length.isdigit() else None
     if expected is not None and expected > SIZE_MAX:
         return NotGot(Failure.REFUSED, f"the result claims {expected} bytes")
-    _write_validator(part, answer.headers)
     size = start
-    with part.open("r+b" if start else "wb") as file:
-        file.seek(start)
+    with part.open("r+b" if start else "w+b") as file:
+        digest = hash_of(file)  # of what is there already
         file.truncate()
         try:
             for chunk in answer.chunks:
+                if not size and len(chunk) != expected:  # a rest is to come, or may be
+                    _write_validator(part, answer.headers)
                 file.write(chunk)
+                digest.update(chunk)
                 size += len(chunk)
                 if size > SIZE_MAX or (expected is not None and size > expected):
                     break
@@ -193,7 +208,7 @@ def _receive(answer: Fetched, part: Path, start: int, stopped: Callable[[], bool
         return NotGot(Failure.REFUSED, f"the result has no end within {expected or SIZE_MAX} bytes")
     if expected is not None and size < expected:
         return NotGot(Failure.TRANSIENT, f"{size} of {expected} bytes came")
-    return None
+    return _Whole(digest.hexdigest(), size)
 
 
 def _validator_path(part: Path) -> Path:
@@ -238,9 +253,9 @@ def _sweep(record: Record, target: Target, folder: Path) -> None:
 # -- the place -----------------------------------------------------------------------------------
 
 
-def _place(record: Record, target: Target, part: Path, final: Path) -> Got:
+def _place(record: Record, target: Target, part: Path, final: Path, whole: _Whole) -> Got:
     """Receipt first, then the name: a file under its name always has a receipt that knows it."""
-    digest, size = sha256_of(part), part.stat().st_size
+    digest, size = whole.sha256, whole.size
     if final.exists() and not _move_aside(record, final):
         final = _other_name(final, record)
     rate = target.rates.get(record.request.quality_mode, 0)

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from kling_batch.files import write_whole
+from kling_batch.model import JobRequest
 from kling_batch.state.records import Record
 
 KIND = "kling-batch receipt"
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ def receipt_of(
         "file": file,
         "sha256": sha256,
         "size_bytes": size,
-        "request": asdict(record.request),
+        "request": {name: getattr(record.request, name) for name in JobRequest.__slots__},
         "fingerprint": record.fingerprint,
         "credits_planned": record.credits_planned,
         "credits_charged": record.credits_charged,
@@ -51,10 +53,14 @@ def receipt_of(
 
 
 def write_receipt(path: Path, receipt: Mapping[str, Any]) -> bool:
-    """Put the receipt in its place; False where a file of the user's has that name."""
+    """Put the receipt in its place; False where a file of the user's has that name.
+
+    Its name is durable with the video's, which the same folder gets next.
+    """
     if path.exists() and read_receipt(path) is None:
         return False
-    write_whole(path, json.dumps(receipt, indent=2, ensure_ascii=False).encode() + b"\n")
+    lines = ",\n".join(f"  {_ENCODE(key)}: {_ENCODE(value)}" for key, value in receipt.items())
+    write_whole(path, f"{{\n{lines}\n}}\n".encode(), sync_name=False)
     return True
 
 

@@ -106,6 +106,19 @@ def _session(proxies: Mapping[str, str], retry: Retry | int) -> requests.Session
     return session
 
 
+def _template(
+    session: requests.Session, method: str, url: str, headers: Mapping[str, str]
+) -> requests.PreparedRequest:
+    """A prepared call to be copied: preparing each takes as long as all the rest of it."""
+    return session.prepare_request(requests.Request(method, url, headers=dict(headers)))
+
+
+def _send(session: requests.Session, call: requests.PreparedRequest) -> requests.Response:
+    return session.send(
+        call, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False, stream=True
+    )
+
+
 class HttpTransport:
     """The API's transport: sessions a thread, the key in the header and redacted from answers."""
 
@@ -117,28 +130,25 @@ class HttpTransport:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """The answer; raises NothingSent or Unanswered. A POST goes out once, whatever happens."""
-        session = self._sessions()[request.method == "POST"]
+        session, template = self._sessions()[request.method == "POST"]
         _wire.sent, _wire.guard = False, None
         try:
-            with session.request(
-                request.method,
-                self._base + request.path,
-                headers={**request.headers, "authorization": f"Bearer {self._key}"},
-                data=request.body or None,
-                timeout=(CONNECT_SECONDS, READ_SECONDS),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
+            call = template.copy()
+            call.url = self._base + request.path
+            call.headers.update(request.headers)
+            call.prepare_body(request.body or None, None)
+            with _send(session, call) as response:
                 return self._read(response)
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             reason = self._redact(_reason(error))
             raise (Unanswered if _wire.sent else NothingSent)(reason) from error
 
-    def _sessions(self) -> tuple[requests.Session, requests.Session]:
-        pair: tuple[requests.Session, requests.Session] | None
+    def _sessions(self) -> tuple[tuple[requests.Session, requests.PreparedRequest], ...]:
+        """For GET and for POST a session with what requests makes of a call's fixed parts."""
+        pair: tuple[tuple[requests.Session, requests.PreparedRequest], ...] | None
         pair = getattr(self._local, "pair", None)
         if pair is None:
-            gets = _BoundedRetry(
+            retrying = _BoundedRetry(
                 total=2,
                 backoff_factor=0.5,
                 status_forcelist=(502, 503, 504),
@@ -146,10 +156,14 @@ class HttpTransport:
                 raise_on_status=False,
                 respect_retry_after_header=True,
             )
-            posts = _session(self._proxies, 0)
+            gets, posts = _session(self._proxies, retrying), _session(self._proxies, 0)
             # A kept-alive connection may have died unseen: that would make an outcome unknown.
             posts.headers["connection"] = "close"
-            pair = (_session(self._proxies, gets), posts)
+            key = {"authorization": f"Bearer {self._key}"}
+            pair = (
+                (gets, _template(gets, "GET", self._base, key)),
+                (posts, _template(posts, "POST", self._base, key)),
+            )
             self._local.pair = pair
         return pair
 
@@ -192,24 +206,22 @@ class MediaFetcher:
         self._loopback = loopback
         self._proxies = dict(proxies or {})
         self._local = threading.local()
+        self._seen: set[str] = set()  # hosts whose addresses may be fetched from
 
     @contextmanager
     def open(self, url: str, headers: Mapping[str, str]) -> Iterator[Fetched]:
         """The answer after at most five checked redirects; raises RefusedUrl or OSError."""
-        session = self._session()
+        session, template = self._session()
         for _ in range(REDIRECTS_MAX + 1):
             self._check(url)
             _wire.sent = False
             # The peer is checked once more when connected: a name may resolve anew (rebinding).
             _wire.guard = None if self._proxies else self._check_address
             try:
-                response = session.get(
-                    url,
-                    headers={"accept-encoding": "identity", **headers},
-                    timeout=(CONNECT_SECONDS, READ_SECONDS),
-                    allow_redirects=False,
-                    stream=True,
-                )
+                call = template.copy()
+                call.prepare_url(url, None)
+                call.headers.update(headers)
+                response = _send(session, call)
             except requests.RequestException as error:
                 raise ConnectionError(_reason(error)) from error
             with response:
@@ -225,17 +237,27 @@ class MediaFetcher:
                 return
         raise ConnectionError("too many redirects")
 
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = self._local.session = _session(self._proxies, 0)
-        return session
+    def _session(self) -> tuple[requests.Session, requests.PreparedRequest]:
+        pair: tuple[requests.Session, requests.PreparedRequest] | None
+        pair = getattr(self._local, "pair", None)
+        if pair is None:
+            session = _session(self._proxies, 0)
+            plainly = {"accept-encoding": "identity"}
+            pair = session, _template(session, "GET", "http://127.0.0.1/", plainly)
+            self._local.pair = pair
+        return pair
 
     def _check(self, url: str) -> None:
+        """Refuse what must not be fetched.
+
+        A host's addresses are looked up once: where it leads later is seen when it is connected.
+        """
         try:
             parts = urlsplit(url)
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise RefusedUrl(f"{parts.scheme or 'no'}: URLs are not fetched")
+            if parts.hostname in self._seen:
+                return
             addresses = [found[4][0] for found in socket.getaddrinfo(parts.hostname, None)]
         except ValueError as error:  # no host that can be: [::1, or a label of a hundred letters
             raise RefusedUrl("the result's URL is none") from error
@@ -243,6 +265,8 @@ class MediaFetcher:
             return  # a name that does not resolve fails when it is connected
         for address in addresses:
             self._check_address(str(address))
+        if not self._proxies:
+            self._seen.add(parts.hostname)
 
     def _check_address(self, address: str) -> None:
         found = ipaddress.ip_address(address.partition("%")[0])
