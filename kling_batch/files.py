@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,7 +43,7 @@ def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
 
 @contextmanager
 def _written_part(path: Path, data: bytes, mode: int) -> Iterator[Path]:
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(handle, "wb") as file:
@@ -73,6 +71,12 @@ def place_new(part: Path, path: Path) -> None:
     sync_folder(path.parent)
 
 
+def is_below(path: Path, folder: Path) -> bool:
+    """Whether the path lies in the folder once every link on the way is followed."""
+    root = os.path.realpath(folder)
+    return os.path.commonpath([root, os.path.realpath(path)]) == root
+
+
 def disk_failed(error: Exception) -> bool:
     """Whether the disk is full or does not answer: the file itself need not be at fault."""
     if isinstance(error, OSError):
@@ -83,6 +87,8 @@ def disk_failed(error: Exception) -> bool:
 
 def hash_of(file: BinaryIO) -> Hash:
     """SHA-256 of the file's bytes from its position to its end, to go on with."""
+    import hashlib  # OpenSSL comes with it, and a look at a manifest has no use for that
+
     digest = hashlib.sha256()
     while chunk := file.read(1 << 20):
         digest.update(chunk)

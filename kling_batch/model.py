@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import date
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kling_batch.structs import dataclass, field
+
+if TYPE_CHECKING:
+    from datetime import date
 
 QualityMode = Literal["720p", "1080p"]
 Orientation = Literal["video", "image"]

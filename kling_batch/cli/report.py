@@ -11,6 +11,7 @@ from kling_batch.cli.console import say, show
 from kling_batch.cli.surroundings import this_command
 from kling_batch.clock import SystemClock
 from kling_batch.errors import ExitCode, KlingBatchError, UsageError
+from kling_batch.files import is_below
 from kling_batch.manifest.load import load_manifest, manifest_name
 from kling_batch.model import Manifest
 from kling_batch.report.live import LivePage
@@ -103,7 +104,7 @@ def _folder(
 
 def _check_inside(page: Path, folder: Path) -> None:
     # A link in the way may lead out of the folder.
-    if not page.parent.resolve().is_relative_to(folder.resolve()):
+    if not is_below(page.parent, folder):
         raise UsageError(f"{page.parent} leads out of {folder}", "name a file with --out")
 
 

@@ -96,11 +96,11 @@ class Batch:
             del self.records[one]
         self._say(happening)
 
-    def settle(self, settlement: Settlement) -> None:
-        """Commit the answer to a submission."""
+    def settle(self, settlement: Settlement, balance: int | None = None) -> None:
+        """Commit the answer to a submission, and the account's balance where it told that."""
         self.store.settle(settlement.attempt, settlement.records, settlement.happenings)
         fresh = [r.job_id for r in settlement.records if r.job_id]
-        self.ledger.own(fresh, self.store.path)
+        self.ledger.own(fresh, self.store.path, balance)
         self._keep(settlement.records, settlement.happenings)
 
     def tell(self, name: str, job: str | None = None, **detail: object) -> None:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from kling_batch.execution.container import flaw
 from kling_batch.execution.receipt import Provenance, read_receipt, receipt_of, write_receipt
-from kling_batch.files import hash_of, place_new, sha256_of, write_whole
+from kling_batch.files import hash_of, is_below, place_new, sha256_of, write_whole
 from kling_batch.model import QualityMode
 from kling_batch.service.http import Fetched, RefusedUrl
 from kling_batch.state.records import Record
@@ -99,9 +99,8 @@ def _download(
     record: Record, target: Target, fetcher: Fetcher, stopped: Callable[[], bool]
 ) -> Got | NotGot:
     final = target.directory / record.output
-    folder, root = os.path.realpath(final.parent), os.path.realpath(target.directory)
     # A link in the way may lead out of the folder, whatever the manifest said when it was read.
-    if os.path.commonpath([folder, root]) != root:
+    if not is_below(final.parent, target.directory):
         return NotGot(Failure.REFUSED, f"{final.parent} leads out of {target.directory}")
     final.parent.mkdir(parents=True, exist_ok=True)
     placed = _already_placed(record, final)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from kling_batch.model import JobRequest
 from kling_batch.state.records import Record
 
 KIND = "kling-batch receipt"
-_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
+# A line for each entry, as `indent` would make them at ten times the cost.
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",\n  ", ": ")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def receipt_of(
         "credits_per_second": rate,
         "submitted_at": _utc(record.submitted_at),
         "finished_at": _utc(record.finished_at),
-        **asdict(provenance),
+        **{name: getattr(provenance, name) for name in Provenance.__slots__},
     }
 
 
@@ -59,8 +60,7 @@ def write_receipt(path: Path, receipt: Mapping[str, Any]) -> bool:
     """
     if path.exists() and read_receipt(path) is None:
         return False
-    lines = ",\n".join(f"  {_ENCODE(key)}: {_ENCODE(value)}" for key, value in receipt.items())
-    write_whole(path, f"{{\n{lines}\n}}\n".encode(), sync_name=False)
+    write_whole(path, f"{{\n  {_ENCODE(receipt)[1:-1]}\n}}\n".encode(), sync_name=False)
     return True
 
 

@@ -132,14 +132,12 @@ class Submitter:
         taken = batch.ledger.owned(told) | {one for one in told if one in batch.owners}
         settlement = settle(record, attempt, outcome, batch.clock.now(), taken, batch.records)
         try:
-            batch.settle(settlement)
+            batch.settle(settlement, outcome.receipt.credits_remaining if outcome.receipt else None)
         except StateNotWritten as error:
             raise _rescued(batch, settlement, error) from error
         finally:
             batch.ledger.end_turn()
             self.sending = False
-        if outcome.receipt and outcome.receipt.credits_remaining is not None:
-            batch.ledger.saw_balance(outcome.receipt.credits_remaining)
         self._follow_up(planned, outcome, settlement)
 
     def _follow_up(

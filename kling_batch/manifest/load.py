@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from kling_batch.collector import paused
+from kling_batch.files import is_below
 from kling_batch.manifest.decisions import marked, unknown
 from kling_batch.manifest.document import MAX_BYTES, Document, Unreadable, events
 from kling_batch.manifest.expand import MAX_JOBS, Cell, Expansion
 from kling_batch.manifest.inputs import Inputs
 from kling_batch.manifest.jobs import Assembly
-from kling_batch.manifest.outputs import DEFAULT_FILENAME
+from kling_batch.manifest.outputs import DEFAULT_FILENAME, is_reserved
 from kling_batch.manifest.problems import Finding, ManifestInvalid, Place, finding
 from kling_batch.manifest.problems import Path as Way
 from kling_batch.manifest.reading import read
@@ -27,7 +27,6 @@ from kling_batch.model import Budget, Manifest, Pricing, QualityMode, ServiceSet
 from kling_batch.structs import dataclass, field
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
-_RESERVED_NAME = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|\Z)", re.IGNORECASE)
 
 
 def load_manifest(
@@ -68,7 +67,7 @@ def manifest_name(source: Path) -> str:
 
 
 def _usable(name: str) -> bool:
-    return _NAME.match(name) is not None and not _RESERVED_NAME.match(name)
+    return _NAME.match(name) is not None and not is_reserved(name)
 
 
 def _bad_name(name: str, stated: object) -> Finding:
@@ -313,7 +312,6 @@ def _folder_fault(base: Path, given: str) -> str | None:
         return "is an absolute path"
     if ".." in given.split("/"):
         return "leaves the manifest's folder"
-    root = os.path.realpath(base)
-    if os.path.commonpath([root, os.path.realpath(base / given)]) != root:
+    if not is_below(base / given, base):
         return "leads out of the manifest's folder through a link"
     return None

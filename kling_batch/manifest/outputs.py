@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 
 DEFAULT_FILENAME = "{{ id }}.mp4"
-_RESERVED = re.compile(
-    r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)\Z", re.IGNORECASE
+_DEVICES = frozenset(
+    {"con", "prn", "aux", "nul", "conin$", "conout$"}
+    | {f"{port}{number}" for port in ("com", "lpt") for number in "0123456789¹²³"}
 )
-RESERVED_MAX = len("conout$")
-_UNSAFE_NAME = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"\\|?*\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
+RESERVED_MAX = max(map(len, _DEVICES))
+_UNSAFE_NAME = r'[\x00-\x1f\x7f-\x9f<>:"\\|?*\u2028-\u202e\u2066-\u2069\ud800-\udfff]'
 
 
 def is_reserved(name: str) -> bool:
     """Whether Windows keeps this file name for a device, whatever extension it has."""
-    return _RESERVED.match(name.partition(".")[0].rstrip()) is not None
+    return name.partition(".")[0].rstrip().lower() in _DEVICES
 
 
 def output_fault(output: str) -> str | None:
@@ -30,7 +31,7 @@ def output_fault(output: str) -> str | None:
             return "leaves the output folder"
         if part in ("", ".") or part == ".mp4":
             return "has an empty part"
-        if _UNSAFE_NAME.search(part):
+        if re.search(_UNSAFE_NAME, part):
             return "holds a character that file names can't have"
         if part[-1] in ". " or part[0] == " ":
             return "has a part that starts with a space, or ends in a space or a dot"

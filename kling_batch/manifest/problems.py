@@ -11,11 +11,10 @@ from kling_batch.structs import dataclass
 Path = tuple[str | int, ...]
 """A way through the document: ("pairs", 3, "image")."""
 
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
-_UNSHOWN = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
+# Texts: a manifest without mistakes is not to wait until they are compiled.
+_ESCAPES = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?"
+_UNSHOWN = r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+_PLAIN_KEY = r"[A-Za-z0-9_-]+\Z"
 _WIDTH = 70
 _LEFT = 40
 
@@ -57,7 +56,7 @@ def path_text(path: Path) -> str:
     for part in path:
         if isinstance(part, int):
             text += f"[{part}]"
-        elif _PLAIN_KEY.match(part):
+        elif re.match(_PLAIN_KEY, part):
             text += f".{part}" if text else part
         else:
             text += f'["{part}"]'
@@ -68,7 +67,7 @@ def clean(text: str) -> str:
     """The text without terminal escape sequences or characters that move the cursor or the eye."""
     if text.isascii() and text.isprintable():
         return text
-    return _UNSHOWN.sub(" ", _ESCAPES.sub("", text))
+    return re.sub(_UNSHOWN, " ", re.sub(_ESCAPES, "", text))
 
 
 def show(problem: Problem) -> str:
@@ -84,7 +83,7 @@ def show(problem: Problem) -> str:
 
 def _caret(problem: Problem) -> list[str]:
     # One character stands for one, so that the caret stays under its place.
-    source = _UNSHOWN.sub(" ", problem.excerpt)
+    source = re.sub(_UNSHOWN, " ", problem.excerpt)
     start = min(problem.column - 1, len(source))
     span = max(1, min(problem.span, len(source) - start))
     indent = len(source) - len(source.lstrip(" "))

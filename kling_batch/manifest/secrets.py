@@ -8,8 +8,8 @@ from typing import Any
 
 from kling_batch.manifest.problems import Finding, Path, Place, finding
 
-KEY = re.compile(r"ulazai_live_[A-Za-z0-9_\-]{4,}")
-_PASSWORD = re.compile(r"(://)[^/\s@\"']+@")
+KEY = r"ulazai_live_[A-Za-z0-9_\-]{4,}"
+_USER_INFO = r"(://)[^/\s@\"']+@"
 
 _KEY_SAID = "this looks like an API key: a manifest is shared, so it must not hold one"
 _KEY_HINT = (
@@ -33,14 +33,14 @@ def keys_in_text(data: bytes, path: Path, file: str) -> Iterator[Finding]:
     if b"ulazai_live_" not in data:
         return
     for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), 1):
-        hit = KEY.search(line)
+        hit = re.search(KEY, line)
         if hit:
             place = Place(number, hit.start() + 1)
             yield Finding(path, (_KEY_SAID,), _KEY_HINT, file=file, place=place)
 
 
 def _paths_of_keys(value: Any, path: Path) -> Iterator[Path]:
-    if isinstance(value, str) and KEY.search(value):
+    if isinstance(value, str) and re.search(KEY, value):
         yield path
     parts: Iterable[tuple[str | int, Any]] = ()
     if isinstance(value, dict):
@@ -53,5 +53,5 @@ def _paths_of_keys(value: Any, path: Path) -> Iterator[Path]:
 
 def hide_keys(text: str) -> str:
     """The text without anything that looks like an API key, or a URL's password."""
-    text = KEY.sub("ulazai_live_…", text) if "ulazai_live_" in text else text
-    return _PASSWORD.sub(r"\1…@", text) if "@" in text else text
+    text = re.sub(KEY, "ulazai_live_…", text) if "ulazai_live_" in text else text
+    return re.sub(_USER_INFO, r"\1…@", text) if "@" in text else text

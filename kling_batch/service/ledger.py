@@ -217,19 +217,20 @@ class Ledger:
         row = self._db.execute("SELECT credits, seen_at FROM balance").fetchone()
         return None if row is None else Balance(int(row[0]), float(row[1]))
 
-    def saw_balance(self, credits: int) -> None:
-        """Keep the balance that the service just told."""
-        with self._exclusive():
-            self._db.execute("DELETE FROM balance")
-            self._db.execute("INSERT INTO balance VALUES (?, ?)", (credits, self._clock.now()))
+    def own(self, job_ids: Iterable[str], state: Path, balance: int | None = None) -> None:
+        """Note whose jobs these are, so that no other manifest adopts them.
 
-    def own(self, job_ids: Iterable[str], state: Path) -> None:
-        """Note whose jobs these are, so that no other manifest adopts them."""
+        `balance` is what the service told with them, if it did: one commit for both.
+        """
         with self._exclusive():
             self._db.executemany(
                 "INSERT OR IGNORE INTO owned VALUES (?, ?)",
                 [(one, str(state)) for one in job_ids],
             )
+            if balance is not None:
+                now = self._clock.now()
+                self._db.execute("DELETE FROM balance")
+                self._db.execute("INSERT INTO balance VALUES (?, ?)", (balance, now))
 
     def owned(self, job_ids: Iterable[str]) -> set[str]:
         """Those of these jobs that have an owner."""

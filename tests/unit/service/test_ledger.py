@@ -159,8 +159,7 @@ def test_the_balance_and_the_owners_are_kept(
     folder: Path, ledger: Ledger, clock: FakeClock
 ) -> None:
     assert ledger.balance() is None
-    ledger.saw_balance(438)
-    ledger.own(["a", "b"], folder / "one.db")
+    ledger.own(["a", "b"], folder / "one.db", balance=438)
     ledger.own(["b", "c"], folder / "two.db")
     other = reopened(folder, clock)
     balance = other.balance()
