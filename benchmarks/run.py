@@ -1,11 +1,12 @@
 """What the program adds to its calls: durable commits, and a job in `run` beyond a bare pool.
 
-    python benchmarks/run.py [transitions] [overhead] [--jobs 500 10000]
+    python benchmarks/plan.py transitions run
 
 `transitions`: commits of one job's record and one line of history, against the same statements
 of sqlite3 with nothing around them; and with 16 workers that wait until theirs is durable.
-`overhead`: `run` on a simulator in a process of its own, jobs done at once and no hourly limit,
-against 16 threads of `requests` that make the same calls and write the same files.
+`overhead`: `run` on a simulator in a process of its own without an hourly limit, against 16
+threads of `requests` that make the same calls (counted there) and write the same files. Jobs are
+asked for as often as real ones; jobs that are done at once are reported too.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
+import requests
 from measure import line
 
 from kling_batch.model import JobRequest
@@ -28,8 +32,8 @@ from kling_batch.state.opening import Identity, writing
 from kling_batch.state.records import JobState, Record
 from kling_batch.state.store import Happening, Store
 
-ROUNDS, BATCH, WORKERS = 9, 1_600, 16
-ALONE, TOGETHER, OVERHEAD = 0.95, 3.3, 1.2
+ROUNDS, BATCH, WORKERS = 15, 1_600, 16
+ALONE, TOGETHER, OVERHEAD, FLAT = 0.95, 3.3, 1.2, 1.1
 HERE = Path(__file__).parent
 
 
@@ -44,8 +48,10 @@ def transitions(folder: Path) -> None:
     with writing(place / "ours.db", Identity("bench", "bench.yaml"), 0.0) as store:
         records = _records(BATCH)
         store.save(records, [])
-        for _ in range(ROUNDS):
-            for name, way in ways.items():
+        for turn in range(ROUNDS):
+            # Each goes first in turn: a checkpoint of what one wrote may fall to the next.
+            order = [*ways.items()]
+            for name, way in order[turn % 3 :] + order[: turn % 3]:
                 started = time.perf_counter()
                 way(store, records)
                 rates[name].append(BATCH / (time.perf_counter() - started))
@@ -69,6 +75,13 @@ def _records(count: int) -> list[Record]:
     ]
 
 
+Transition = tuple[Record, Happening]
+
+
+def _with_happenings(records: list[Record]) -> list[Transition]:
+    return [(record, Happening(1.0, "processing", record.id)) for record in records]
+
+
 def _raw(store: Store, records: list[Record]) -> None:
     """The statements of a transition and their commits, prepared, with nothing around them."""
     db = store.connection
@@ -81,20 +94,20 @@ def _raw(store: Store, records: list[Record]) -> None:
 
 
 def _alone(store: Store, records: list[Record]) -> None:
-    for record in records:
-        store.save((record,), (Happening(1.0, "processing", record.id),))
+    for record, told in _with_happenings(records):
+        store.save((record,), (told,))
 
 
 def _together(store: Store, records: list[Record]) -> None:
     """Sixteen threads, each handing its next transition over when its last one is durable."""
-    arrivals: queue.SimpleQueue[tuple[Record, threading.Lock]] = queue.SimpleQueue()
-    shares = [records[n::WORKERS] for n in range(WORKERS)]
+    arrivals: queue.SimpleQueue[tuple[Transition, threading.Lock]] = queue.SimpleQueue()
+    shares = [_with_happenings(records[n::WORKERS]) for n in range(WORKERS)]
 
-    def work(share: list[Record]) -> None:
+    def work(share: list[Transition]) -> None:
         durable = threading.Lock()
         durable.acquire()
-        for record in share:
-            arrivals.put((record, durable))
+        for transition in share:
+            arrivals.put((transition, durable))
             durable.acquire()
 
     threads = [threading.Thread(target=work, args=(share,), daemon=True) for share in shares]
@@ -105,8 +118,8 @@ def _together(store: Store, records: list[Record]) -> None:
         waiting = [arrivals.get()]
         with store.together():
             while True:
-                record, _ = waiting[-1]
-                store.save((record,), (Happening(1.0, "processing", record.id),))
+                (record, told), _ = waiting[-1]
+                store.save((record,), (told,))
                 try:
                     waiting.append(arrivals.get_nowait())
                 except queue.Empty:
@@ -121,11 +134,12 @@ def _together(store: Store, records: list[Record]) -> None:
 # -- overhead --------------------------------------------------------------------------------------
 
 SERVICE = """
+import sys
 from kling_batch.clock import SystemClock
 from kling_batch.simulator.app import Simulator
 from kling_batch.simulator.server import serve
 simulator = Simulator(
-    SystemClock(), balance=10**9, submissions_per_hour=None, job_seconds=0.001
+    SystemClock(), balance=10**9, submissions_per_hour=None, job_seconds=float(sys.argv[1])
 )
 with serve(simulator) as server:
     print(server.url, flush=True)
@@ -136,7 +150,7 @@ version: 1
 defaults: {quality_mode: 720p, duration_seconds: 3}
 images: {knight: "https://cdn.example.com/knight.png"}
 videos: {waltz: "https://cdn.example.com/waltz.mp4"}
-service: {max_in_flight: 64}
+service: {max_in_flight: 16}
 pairs:
 """
 # Both print the seconds of the clock and of the processor that the jobs took, imports left out.
@@ -150,11 +164,11 @@ from kling_batch.cli.workspace import Workspace
 from kling_batch.clock import SystemClock
 from kling_batch.planning.plan import Wishes
 import requests, filelock
-url, path = sys.argv[1], sys.argv[2]
+url, path, pause = sys.argv[1], sys.argv[2], float(sys.argv[3])
 workspace = Workspace(
     read_source(path, private_urls=True), Address(url), SystemClock(), simulated=True
 )
-manner = Manner(True, False, True, False, None, None, False, 0.001, 600.0, None, None)
+manner = Manner(True, False, True, False, None, None, False, pause, 600.0, None, None)
 wall, cpu = time.perf_counter(), time.process_time()
 code = run_batch(workspace, path, Wishes(), manner)
 print(time.perf_counter() - wall, time.process_time() - cpu)
@@ -163,7 +177,7 @@ sys.exit(int(code))
 BARE = """
 import os, queue, sys, threading, time
 import requests
-url, count, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+url, count, folder, pause = sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4])
 os.makedirs(folder)
 numbers = queue.SimpleQueue()
 for number in range(count):
@@ -187,6 +201,7 @@ def work():
         }
         made = session.post(api + "generate/", json=body, timeout=60).json()["job_ids"][0]
         while True:
+            time.sleep(pause)
             job = session.get(api + f"status/{made}/", timeout=60).json()["job"]
             if job["status"] == "completed":
                 break
@@ -208,30 +223,61 @@ print(time.perf_counter() - wall, time.process_time() - cpu)
 JOBS = (500, 10_000)
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long the stand-in's jobs take (30 % about), and how long both sides wait to ask."""
+
+    job_seconds: float
+    pause: float
+
+
+# The service's jobs take a minute or two; a run asks at four fifths of that, then every ten
+# seconds: two or three times. At once: one question each, which leaves the most to the rest.
+AS_REAL, AT_ONCE = Pace(0.1, 0.05), Pace(0.001, 0.001)
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """What a number of jobs took: seconds of the clock and of the processor, and calls."""
+
+    wall: float
+    cpu: float
+    calls: int
+
+
 def overhead(folder: Path, env: Mapping[str, str], rounds: int = 3) -> None:
     """CPU and wall of a job in `run`, by a bare pool's, for few and for many jobs."""
-    each: dict[int, tuple[float, float]] = {}
-    for count in JOBS:
-        costs: dict[str, list[tuple[float, float]]] = {"ours": [], "bare": []}
-        for _ in range(rounds if count < 1_000 else 1):
-            for name in costs:
-                costs[name].append(_jobs(Path(tempfile.mkdtemp(dir=folder)), env, name, count))
-        for index, what in enumerate(("wall", "CPU")):
-            ours, bare = (statistics.median(c[index] for c in costs[n]) for n in ("ours", "bare"))
-            shown = [f"{1000 * took / count:.2f} ms a job" for took in (ours, bare)]
-            line(f"run {count:,} jobs, {what}, by a bare pool", *shown, ours / bare, OVERHEAD)
-        each[count] = statistics.median(c[1] / count for c in costs["ours"]), 0.0
-    few, many = (each[count][0] for count in JOBS)
-    shown = [f"{1000 * took:.2f} ms a job" for took in (many, few)]
-    line("run 10,000 jobs, CPU, by 500", *shown, many / few, 1.1)
+    few = _compared(folder, env, JOBS[0], AS_REAL, rounds)
+    many = _compared(folder, env, JOBS[1], AS_REAL, 1)
+    for name, of in (("CPU", attrgetter("cpu")), ("wall", attrgetter("wall"))):
+        each = [of(took) / count for took, count in zip((many, few), JOBS[::-1], strict=True)]
+        shown = [f"{1000 * one:.2f} ms a job" for one in each]
+        line(f"run {JOBS[1]:,} jobs, {name}, by {JOBS[0]}", *shown, each[0] / each[1], FLAT)
+    _compared(folder, env, JOBS[0], AT_ONCE, rounds)
 
 
-def _jobs(folder: Path, env: Mapping[str, str], name: str, count: int) -> tuple[float, float]:
-    """Wall and CPU seconds of these jobs, on a service begun for them."""
+def _compared(folder: Path, env: Mapping[str, str], count: int, pace: Pace, rounds: int) -> Jobs:
+    """Both sides in turns; returns what ours took."""
+    took: dict[str, list[Jobs]] = {"ours": [], "bare": []}
+    for _ in range(rounds):
+        for name, jobs in took.items():
+            jobs.append(_jobs(Path(tempfile.mkdtemp(dir=folder)), env, name, count, pace))
+    ours, bare = (
+        Jobs(*(statistics.median(getattr(one, of) for one in took[name]) for of in Jobs.__slots__))
+        for name in took
+    )
+    said = f"{count:,} jobs, {ours.calls / count:.1f} calls each (bare {bare.calls / count:.1f})"
+    for what, a, b in (("CPU", ours.cpu, bare.cpu), ("wall", ours.wall, bare.wall)):
+        shown = [f"{1000 * one / count:.2f} ms a job" for one in (a, b)]
+        line(f"run {said}, {what}", *shown, a / b, OVERHEAD)
+    return ours
+
+
+def _jobs(folder: Path, env: Mapping[str, str], name: str, count: int, pace: Pace) -> Jobs:
+    """What these jobs take on a service begun for them."""
     python = sys.executable
-    with subprocess.Popen(
-        [python, "-c", SERVICE], env=env, stdout=subprocess.PIPE, text=True
-    ) as service:
+    command = [python, "-c", SERVICE, str(pace.job_seconds)]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as service:
         try:
             assert service.stdout is not None
             url = service.stdout.readline().strip()
@@ -245,8 +291,10 @@ def _jobs(folder: Path, env: Mapping[str, str], name: str, count: int) -> tuple[
                 "ours": [python, "-c", OURS, url, str(path)],
                 "bare": [python, "-c", BARE, url, str(count), str(folder / "bare")],
             }[name]
+            words.append(str(pace.pause))
             done = subprocess.run(words, env=env, check=True, stdout=subprocess.PIPE, text=True)
+            counts = requests.get(f"{url}/simulator/ledger", timeout=60).json()["requests"]
         finally:
             service.kill()
     wall, cpu = done.stdout.split()[-2:]
-    return float(wall), float(cpu)
+    return Jobs(float(wall), float(cpu), sum(counts.values()))

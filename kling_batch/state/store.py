@@ -40,6 +40,22 @@ _UPSERT = (
     f"INSERT INTO jobs ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
     f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{c} = excluded.{c}' for c in _COLUMNS[1:])}"
 )
+# One call for the whole row; `_value_`, since an enum's `value` is a call of its own.
+_row = attrgetter("id", "state._value_", *_PLAIN, *(f"request.{name}" for name in _REQUEST))
+_INTEND = (
+    "INSERT INTO attempts (id, job, fingerprint, sent_at, balance_before) VALUES (?, ?, ?, ?, ?)"
+)
+_SETTLE = (
+    "UPDATE attempts SET verdict = ?, answered_at = ?, http_status = ?, job_ids = ?, raw = ?,"
+    " reason = ?, resolution = ? WHERE id = ?"
+)
+_RENAME = (
+    "UPDATE jobs SET id = ? WHERE id = ?",
+    "UPDATE jobs SET extra_of = ? WHERE extra_of = ?",
+    "UPDATE attempts SET job = ? WHERE job = ?",
+)
+_DROP = "DELETE FROM jobs WHERE id = ? AND state = ? AND attempts = 0 AND job_id IS NULL"
+_NOTE = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 _TELL = "INSERT INTO events (at, job, name, detail) VALUES (?, ?, ?, ?)"
 
 SCHEMA = f"""
@@ -174,88 +190,36 @@ class Store:
 
     # -- writing: each method is one durable commit ----------------------------------------------
 
-    def save(self, records: Iterable[Record], happenings: Sequence[Happening]) -> None:
+    def save(self, records: Iterable[Record], happenings: Iterable[Happening]) -> None:
         """Write these records and what happened, together."""
-        with self._commit(later=True):
-            self._put(records)
-            self._tell(happenings)
+        self._write(records, happenings, later=self._gathering)
 
     def intend(self, record: Record, attempt: Attempt, happening: Happening) -> None:
         """The write-ahead of a submission: after it returns, the POST may go out once."""
-        with self._commit():
-            self._put([record])
-            self.connection.execute(
-                "INSERT INTO attempts (id, job, fingerprint, sent_at, balance_before)"
-                " VALUES (?, ?, ?, ?, ?)",
-                (
-                    attempt.id,
-                    attempt.job,
-                    attempt.fingerprint,
-                    attempt.sent_at,
-                    attempt.balance_before,
-                ),
-            )
-            self._tell([happening])
+        sent = (attempt.id, attempt.job, attempt.fingerprint, attempt.sent_at)
+        self._write((record,), (happening,), [(_INTEND, (*sent, attempt.balance_before))])
 
     def settle(
-        self, attempt: Attempt, records: Iterable[Record], happenings: Sequence[Happening]
+        self, attempt: Attempt, records: Iterable[Record], happenings: Iterable[Happening]
     ) -> None:
         """The answer to a submission, with the records that it changes."""
-        with self._commit():
-            self.connection.execute(
-                "UPDATE attempts SET verdict = ?, answered_at = ?, http_status = ?, job_ids = ?,"
-                " raw = ?, reason = ?, resolution = ? WHERE id = ?",
-                (
-                    attempt.verdict,
-                    attempt.answered_at,
-                    attempt.http_status,
-                    json.dumps(attempt.job_ids),
-                    attempt.raw,
-                    attempt.reason,
-                    attempt.resolution,
-                    attempt.id,
-                ),
-            )
-            self._put(records)
-            self._tell(happenings)
+        answer = (attempt.verdict, attempt.answered_at, attempt.http_status)
+        ids = json.dumps(attempt.job_ids)
+        came = (ids, attempt.raw, attempt.reason, attempt.resolution, attempt.id)
+        self._write(records, happenings, [(_SETTLE, (*answer, *came))])
 
-    def rename(self, pairs: Mapping[str, str], happenings: Sequence[Happening]) -> None:
+    def rename(self, pairs: Mapping[str, str], happenings: Iterable[Happening]) -> None:
         """Give records the ids that the manifest now uses, old to new."""
-        with self._commit():
-            for old, new in pairs.items():
-                self.connection.execute("UPDATE jobs SET id = ? WHERE id = ?", (new, old))
-                self.connection.execute(
-                    "UPDATE jobs SET extra_of = ? WHERE extra_of = ?", (new, old)
-                )
-                self.connection.execute("UPDATE attempts SET job = ? WHERE job = ?", (new, old))
-            self._tell(happenings)
+        changes = ((statement, (new, old)) for old, new in pairs.items() for statement in _RENAME)
+        self._write((), happenings, changes)
 
     def drop(self, ids: Iterable[str], happening: Happening) -> None:
         """Strike out records of jobs that were planned and never submitted; no others."""
-        with self._commit():
-            self.connection.executemany(
-                "DELETE FROM jobs WHERE id = ? AND state = ? AND attempts = 0 AND job_id IS NULL",
-                [(one, JobState.PLANNED.value) for one in ids],
-            )
-            self._tell([happening])
+        self._write((), (happening,), ((_DROP, (one, JobState.PLANNED.value)) for one in ids))
 
     def note(self, **values: str) -> None:
         """Keep notes beside the records."""
-        with self._commit():
-            self.connection.executemany(
-                "INSERT OR REPLACE INTO meta VALUES (?, ?)",
-                list(values.items()),
-            )
-
-    def _put(self, records: Iterable[Record]) -> None:
-        execute = self.connection.execute  # most often it is one: executemany costs more then
-        for record in records:
-            execute(_UPSERT, _row(record))
-
-    def _tell(self, happenings: Iterable[Happening]) -> None:
-        for h in happenings:
-            detail = json.dumps(dict(h.detail)) if h.detail else "{}"
-            self.connection.execute(_TELL, (h.at, h.job, h.name, detail))
+        self._write((), (), ((_NOTE, note) for note in values.items()))
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -270,46 +234,39 @@ class Store:
         finally:
             self._gathering = False
             if self.connection.in_transaction:
-                with self._commit():
-                    pass
+                self._write((), ())
 
-    def _commit(self, *, later: bool = False) -> _Commit:
-        return _Commit(self, later and self._gathering)
+    def _write(
+        self,
+        records: Iterable[Record],
+        happenings: Iterable[Happening],
+        changes: Iterable[tuple[str, Sequence[Any]]] = (),
+        *,
+        later: bool = False,
+    ) -> None:
+        """One transaction, committed before it returns; with `later`, by whoever commits next.
 
-
-class _Commit:
-    """One transaction, left by its commit; with `later`, by whoever commits next.
-
-    A class, since a generator would add a tenth to the time of a commit.
-    """
-
-    __slots__ = ("_later", "_store")
-
-    def __init__(self, store: Store, later: bool) -> None:
-        self._store = store
-        self._later = later
-
-    def __enter__(self) -> None:
-        connection = self._store.connection
-        if not connection.in_transaction:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.Error as error:
-                raise StateNotWritten(self._store.path, error) from error
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        connection = self._store.connection
+        All in one place, since after each wait for the disk every call is slow anew.
+        """
+        execute = self.connection.execute
         try:
-            if error is None:
-                if not self._later:
-                    connection.execute("COMMIT")
-                return
-        except sqlite3.Error as failed:
-            error = failed
-        with contextlib.suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        if isinstance(error, sqlite3.Error):
-            raise StateNotWritten(self._store.path, error) from error
+            if not self.connection.in_transaction:
+                execute("BEGIN IMMEDIATE")
+            for statement, values in changes:
+                execute(statement, values)
+            for record in records:
+                execute(_UPSERT, _row(record))
+            for one in happenings:
+                detail = json.dumps(dict(one.detail)) if one.detail else "{}"
+                execute(_TELL, (one.at, one.job, one.name, detail))
+            if not later:
+                execute("COMMIT")
+        except BaseException as error:
+            with contextlib.suppress(sqlite3.Error):
+                execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise StateNotWritten(self.path, error) from error
+            raise
 
 
 class StateNotWritten(ServiceStopped):
@@ -320,14 +277,6 @@ class StateNotWritten(ServiceStopped):
             f"{path} can't be written: {error}",
             "make room on the disk, then run the same command again: what was recorded stands",
         )
-
-
-_plain = attrgetter(*_PLAIN)
-_request = attrgetter(*_REQUEST)
-
-
-def _row(record: Record) -> tuple[Any, ...]:
-    return (record.id, record.state.value, *_plain(record), *_request(record.request))
 
 
 def _attempt(row: Sequence[Any]) -> Attempt:
