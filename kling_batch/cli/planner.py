@@ -41,7 +41,7 @@ def make_plan(
         max_in_flight=manifest.service.max_in_flight,
         ages=account.ages,
         blocked_for=account.blocked_for,
-        typical_seconds=typical_seconds(records.values()),
+        typical_seconds=typical_seconds(records.values()) if submissions or followed else 0.0,
     )
     plan = Plan(manifest.name, everything, timetable)
     return replace(
@@ -68,9 +68,10 @@ def _absent(directory: Path, records: Mapping[str, Record]) -> set[str]:
     folders: set[str] = set()
     present: set[str] = set()
     absent = set()
+    downloaded = JobState.DOWNLOADED
     for record in records.values():
         output = record.output
-        if record.state is not JobState.DOWNLOADED or output in present:
+        if record.state is not downloaded or output in present:
             continue
         folder = output.rpartition("/")[0]
         if folder not in folders:

@@ -156,6 +156,10 @@ def dropped_unbought(
     return tuple(one for one in unbought if one not in ids)
 
 
+_DOWNLOADED = JobState.DOWNLOADED
+_DONE = Action.DONE, "downloaded"
+
+
 def decide(
     job: Job,
     record: Record | None,
@@ -165,19 +169,19 @@ def decide(
     """The action for one job of the manifest, and the reason as a person reads it."""
     if record is None:
         return Action.SUBMIT, "new"
+    same = record.request is job.request or record.request == job.request
+    if record.state is _DOWNLOADED and same and record.id not in absent_files:
+        return _DONE  # first, since of a large batch most are
     if record.state is JobState.PLANNED:
         return Action.SUBMIT, "not submitted yet"
     if record.state is JobState.UNKNOWN:
         return Action.UNKNOWN, "a submission's outcome is unknown"
-    same = record.request is job.request or record.request == job.request
     if record.state in (JobState.FAILED, JobState.REJECTED):
         return _decide_failed(job, record, wishes, same)
     if not same:
         return _decide_changed(job, record, wishes)
-    if record.state is JobState.DOWNLOADED:
-        if record.id in absent_files:
-            return Action.DOWNLOAD, f"{record.output} is gone; it is fetched again at no cost"
-        return Action.DONE, "downloaded"
+    if record.state is _DOWNLOADED:
+        return Action.DOWNLOAD, f"{record.output} is gone; it is fetched again at no cost"
     if record.state is JobState.MISSING:
         return Action.RESUME, "the service did not know it when last asked; it is asked once more"
     if record.state in IN_FLIGHT:

@@ -123,18 +123,18 @@ class HttpTransport:
     """The API's transport: sessions a thread, the key in the header and redacted from answers."""
 
     def __init__(self, base_url: str, key: str, proxies: Mapping[str, str] | None = None) -> None:
-        self._base = base_url.rstrip("/")
+        self._base = base_url.rstrip("/") + "/"
         self._key = key
         self._proxies = dict(proxies or {})
         self._local = threading.local()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """The answer; raises NothingSent or Unanswered. A POST goes out once, whatever happens."""
-        session, template = self._sessions()[request.method == "POST"]
         _wire.sent, _wire.guard = False, None
         try:
+            session, template = self._sessions()[request.method == "POST"]
             call = template.copy()
-            call.url = self._base + request.path
+            call.url = f"{template.url}{request.path[1:]}"
             call.headers.update(request.headers)
             call.prepare_body(request.body or None, None)
             with _send(session, call) as response:

@@ -32,6 +32,19 @@ def test_a_post_carries_key_body_and_name_and_leaves_no_connection_open() -> Non
         assert part in sent
 
 
+def test_an_address_with_a_path_is_what_a_call_goes_below() -> None:
+    for address in ("/behind", "/behind/"):
+        wire = Wire().file(b"{}")
+        with served(wire) as url:
+            HttpTransport(f"{url}{address}", "key")(HttpRequest("GET", "/x/?limit=1"))
+        assert wire.requests[0].startswith(b"GET /behind/x/?limit=1 HTTP/1.1")
+
+
+def test_an_address_that_is_none_sent_nothing() -> None:
+    with pytest.raises(NothingSent):
+        HttpTransport("http://exa mple", "key")(POST)
+
+
 def test_a_refused_connection_sent_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
