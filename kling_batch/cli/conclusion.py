@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from kling_batch.cli.console import count, say
+from kling_batch.cli.next_commands import Next
 from kling_batch.cli.plan_view import iso
 from kling_batch.cli.progress import totals_text
 from kling_batch.cli.status_view import charged_text, totals_json
@@ -18,11 +19,11 @@ from kling_batch.report.page import PAGE
 from kling_batch.state.records import JobState, Record
 
 
-def say_nothing_to_do(plan: Plan, workspace: Workspace, again: Sequence[str]) -> None:
+def say_nothing_to_do(plan: Plan, workspace: Workspace, after: Next) -> None:
     """All that could be done is done: what failed is kept, the rest is there."""
     if plan.having(Action.FAILED):
         say("Nothing to buy; what failed is kept as it is.")
-        say(f"To try it again: {this_command('retry', *again)}")
+        say(f"To try it again: {after.retry}")
         return
     say("All is done; nothing was bought.")
     say_where(workspace)
@@ -33,7 +34,7 @@ def say_end(
     records: dict[str, Record],
     plan: Plan,
     workspace: Workspace,
-    again: Sequence[str],
+    after: Next,
     *,
     quiet: bool,
 ) -> None:
@@ -55,12 +56,11 @@ def say_end(
         say(f"stopped: {clean(result.stop.message)}")
         if result.stop.hint:
             say(f"  {result.stop.hint}")
-    _say_undecided(result, records, again)
+    _say_undecided(result, records, after)
     if result.exit_code is ExitCode.JOBS_FAILED:
-        say(f"To try what failed again: {this_command('retry', *again)}")
+        say(f"To try what failed again: {after.retry}")
     elif result.unfinished:
-        left = count(result.unfinished, "job")
-        say(f"To go on with the {left} left: {this_command('run', *again)}")
+        say(f"To go on with the {count(result.unfinished, 'job')} left: {after.run}")
 
 
 def say_where(workspace: Workspace) -> None:
@@ -71,7 +71,7 @@ def say_where(workspace: Workspace) -> None:
         say(f"The gallery is {page}")
 
 
-def _say_undecided(result: Result, records: dict[str, Record], again: Sequence[str]) -> None:
+def _say_undecided(result: Result, records: dict[str, Record], after: Next) -> None:
     for job, evidence in result.undecided.items():
         record = records[job]
         sent = iso(record.submitted_at)
@@ -83,15 +83,14 @@ def _say_undecided(result: Result, records: dict[str, Record], again: Sequence[s
             ("--not-charged", "it was not made: plan it again"),
             ("--forget", "give it up as spent: plan it again"),
         ):
-            words = this_command("resolve", again[0], job, *again[1:])
+            words = this_command("resolve", after.resolve[0], job, *after.resolve[1:])
             say(f"  {words} {answer:<14} # {meaning}")
 
 
 def summary_event(
-    code: ExitCode, records: dict[str, Record], plan: Plan, workspace: Workspace
+    code: ExitCode, chosen: Iterable[Record], workspace: Workspace
 ) -> dict[str, object]:
     """The last event of `run --json`, and what `--on-finish` is given."""
-    chosen = [records[one.id] for one in plan.jobs if one.id in records]
     return {
         "event": "summary",
         "at": iso(workspace.clock.now()),

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
+from kling_batch.errors import UsageError
+
 if TYPE_CHECKING:
     from decimal import Decimal
 
@@ -44,13 +46,25 @@ def say(text: str = "") -> None:
 
 
 def show(text: str) -> None:
-    """A result: to stdout, at once: who reads it may wait for it."""
-    print(text, flush=True)
+    """A result: to stdout, at once: who reads it may wait for it. Raises UsageError."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UsageError(
+            f"the output can't be written: {error.strerror}", "make room, or send it elsewhere"
+        ) from None
 
 
 def show_json(value: Any) -> None:
     """A result for programs: one JSON document on stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    show(json.dumps(value, indent=2, ensure_ascii=escapes(sys.stdout), default=str))
+
+
+def escapes(stream: TextIO) -> bool:
+    """Whether JSON needs escapes there: its encoding has not every character."""
+    return (stream.encoding or "").lower().replace("-", "") != "utf8"
 
 
 def clock_time(seconds: float, now: float) -> str:

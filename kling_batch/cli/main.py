@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ def entry_point() -> None:
     # What a command makes of a large manifest lives to its end, and hardly anything in cycles:
     # with Python's own 700 the collector would walk it again and again (1 s at 100,000 jobs).
     gc.set_threshold(100_000, 20, 20)
+    _open_streams()
     code = main(sys.argv[1:])
     _flush()
     # Workers may still wait for the network; what they would bring is asked for anew.
@@ -79,6 +81,16 @@ def _say(text: str) -> None:
     from kling_batch.cli.console import say
 
     say(text)
+
+
+def _open_streams() -> None:
+    """Stand in for streams that were closed, and write what an encoding lacks as escapes."""
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115, PTH123 -- to the end
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _flush() -> None:

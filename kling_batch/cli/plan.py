@@ -74,6 +74,8 @@ def command(
                 "--against compares two manifests whole", "leave out the flags of a run and --out"
             )
         return compare(manifests, against, asked.base_url, wants_json=wants_json, check=check)
+    if out == "-":
+        raise UsageError("--out names a file, and `-` is none", "a plan on stdout: --json")
     if out is not None and (len(manifests) > 1 or manifests[0] == "-"):
         raise UsageError("--out saves the plan of one manifest's file", "name one")
     with paused():

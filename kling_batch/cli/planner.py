@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from kling_batch.cli.plan_warnings import plan_warnings
+from kling_batch.cli.surroundings import this_command
 from kling_batch.cli.workspace import Account, State, Workspace
 from kling_batch.errors import UsageError
 from kling_batch.planning.plan import Action, Plan, Wishes, dropped_unbought, plan_jobs, unmatched
@@ -29,8 +30,9 @@ def make_plan(
     everything = plan_jobs(
         manifest, records, wishes, workspace.folder, _absent(manifest.directory, records)
     )
+    whole = this_command("plan", str(manifest.source), *workspace.words)
     for glob in unmatched(wishes.only, everything):
-        raise UsageError(f"--only {glob} matches no job", "see the ids with: kling-batch plan")
+        raise UsageError(f"--only {glob} matches no job", f"see the ids with: {whole}")
     submissions = sum(one.action is Action.SUBMIT for one in everything)
     followed = sum(one.follows for one in everything if one.action is not Action.DONE)
     timetable = make_timetable(

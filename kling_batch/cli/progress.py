@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from kling_batch.cli.console import clock_time, coloured, count, duration, paint, say
+from kling_batch.cli.console import clock_time, coloured, count, duration, escapes, paint, say
 from kling_batch.cli.plan_view import iso
 from kling_batch.clock import Clock
 from kling_batch.manifest.problems import clean
@@ -54,7 +54,7 @@ class JsonEvents:
 def write_event(event: Mapping[str, Any]) -> None:
     """One line of JSON on stdout, at once."""
     try:
-        print(json.dumps(event, ensure_ascii=False), flush=True)
+        print(json.dumps(event, ensure_ascii=escapes(sys.stdout)), flush=True)
     except (OSError, ValueError):  # the reader left, or the disk under it is full
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123 -- for the rest of the process
 

@@ -17,7 +17,7 @@ from kling_batch.model import Manifest
 from kling_batch.report.live import LivePage
 from kling_batch.report.page import PAGE, find_copies, find_files, page_folder, write_report
 from kling_batch.report.summary import Facts, Report, summarize
-from kling_batch.state.opening import reading, state_path
+from kling_batch.state.opening import Identity, check_owner, reading, state_path
 from kling_batch.state.records import Record
 from kling_batch.structs import replace
 
@@ -30,6 +30,8 @@ def command(manifest: str, *, out: str | None, open_page: bool, simulate: bool) 
     source = Path(manifest)
     name = manifest_name(source)
     with reading(state_path(source.parent, name, simulated=simulate)) as store:
+        if store:
+            check_owner(store, Identity(name, source.name))
         records = store.records() if store else {}
     if not records:
         say(f"Nothing has been run yet. To begin: {this_command('run', manifest)}")

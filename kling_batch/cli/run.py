@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from kling_batch.cli.assembly import Manner, build
 from kling_batch.cli.conclusion import say_end, say_nothing_to_do, summary_event
 from kling_batch.cli.console import coloured, say
 from kling_batch.cli.finish import ring, run_hook
+from kling_batch.cli.next_commands import Next, next_commands
 from kling_batch.cli.plan_view import plan_text
 from kling_batch.cli.planner import make_plan
 from kling_batch.cli.progress import Progress, write_event
@@ -78,7 +79,9 @@ def _run_several(
         if code not in (ExitCode.DONE, ExitCode.JOBS_FAILED):
             left = manifests[number:]
             if left:
-                say(f"Not begun: {this_command('run', *left)}")
+                flags = ["--base-url", base_url] if base_url else []
+                flags += ["--simulate"] if simulate else []
+                say(f"Not begun: {this_command('run', *left, *flags)}")
             break
     return worst
 
@@ -123,7 +126,7 @@ def run_batch(
 ) -> ExitCode:
     """The whole run: from here on the state is held, so that what was approved is what is sent."""
     key = SIMULATED_KEY if workspace.simulated else find_key(workspace.manifest.directory)
-    again = [manifest, "--simulate"] if workspace.simulated else [manifest]
+    after = next_commands(workspace, manifest, wishes, manner.max_credits)
     with writing(workspace.state_file, workspace.identity, workspace.clock.now()) as store:
         ledger = open_ledger(workspace, key)
         try:
@@ -138,7 +141,7 @@ def run_batch(
             if not plan.anything_to_do:
                 if plan.dropped:
                     store.drop(plan.dropped, Happening(workspace.clock.now(), "dropped"))
-                return _nothing_to_do(plan, records, workspace, manner, again)
+                return _nothing_to_do(plan, records, workspace, manner, after)
             if plan.credits and not manner.yes:
                 ask(plan, workspace)
             if workspace.simulated:
@@ -147,7 +150,7 @@ def run_batch(
                 store.note(service=workspace.address.url)
             parts = build(workspace, store, ledger, records, plan, key, manner)
             result = _run(*parts)
-            say_end(result, records, plan, workspace, again, quiet=manner.quiet)
+            say_end(result, records, plan, workspace, after, quiet=manner.quiet)
             return _finish(result.exit_code, records, plan, workspace, manner)
         finally:
             ledger.close()
@@ -169,13 +172,13 @@ def _nothing_to_do(
     records: dict[str, Record],
     workspace: Workspace,
     manner: Manner,
-    again: Sequence[str],
+    after: Next,
 ) -> ExitCode:
     code = ExitCode.JOBS_FAILED if plan.having(Action.FAILED) else ExitCode.DONE
     if manner.wants_json:
-        write_event(summary_event(code, records, plan, workspace))
+        write_event(summary_event(code, _chosen(plan, records), workspace))
     elif not manner.quiet:
-        say_nothing_to_do(plan, workspace, again)
+        say_nothing_to_do(plan, workspace, after)
     return code
 
 
@@ -187,13 +190,17 @@ def _finish(
     manner: Manner,
 ) -> ExitCode:
     """The last event, the user's command, the bell."""
-    summary = summary_event(code, records, plan, workspace)
+    summary = summary_event(code, _chosen(plan, records), workspace)
     if manner.wants_json:
         write_event(summary)
     if manner.on_finish is not None:
         run_hook(manner.on_finish, summary)
     ring()
     return code
+
+
+def _chosen(plan: Plan, records: dict[str, Record]) -> list[Record]:
+    return [records[one.id] for one in plan.jobs if one.id in records]
 
 
 def _show_plan(plan: Plan, workspace: Workspace) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from pathlib import Path
 
+from kling_batch.cli.next_commands import next_commands
 from kling_batch.cli.plan_view import iso
-from kling_batch.cli.surroundings import this_command
 from kling_batch.cli.workspace import State, Workspace
 from kling_batch.errors import UsageError
 from kling_batch.files import sha256_of, write_whole
@@ -33,12 +34,14 @@ class Approved:
 
         The ledger knows what was run, so that a lost state makes no plan good once more.
         """
-        go_on = f"to do what is left: {this_command('run', self.manifest)}"
-        anew = f"plan again: {this_command('plan', self.manifest, '--out', self.file)}"
+        saved = self.plan
+        after = next_commands(workspace, self.manifest, saved.wishes, saved.max_credits)
+        go_on = f"to do what is left: {after.run}"
+        anew = f"plan again: {after.plan} --out {shlex.quote(self.file)}"
         if ledger.has_run_plan(self.digest):
             raise UsageError(f"{self.file} was run already, and a plan is run once", go_on)
-        present = freeze(plan, workspace, state, self.plan.wishes, self.plan.max_credits)
-        stale = moved_on(self.plan, present)
+        present = freeze(plan, workspace, state, saved.wishes, saved.max_credits)
+        stale = moved_on(saved, present)
         if stale is None:
             ledger.runs_plan(self.digest)
             return

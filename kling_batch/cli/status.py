@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from kling_batch.cli.console import coloured, say, show, show_json
+from kling_batch.cli.sources import STDIN
 from kling_batch.cli.status_view import status_json, status_text
 from kling_batch.cli.surroundings import this_command
 from kling_batch.clock import SystemClock
-from kling_batch.errors import ExitCode
+from kling_batch.errors import ExitCode, UsageError
 from kling_batch.manifest.decisions import stated_decisions
 from kling_batch.manifest.load import manifest_name
 from kling_batch.service.ledger import Balance, Ledger
-from kling_batch.state.opening import reading, state_path
+from kling_batch.state.opening import Identity, check_owner, reading, state_path
 from kling_batch.state.records import IN_FLIGHT, JobState, Record
 from kling_batch.structs import dataclass
 
@@ -36,6 +37,8 @@ class Look:
 
 def command(manifests: list[str], *, wants_json: bool, watch: bool, simulate: bool) -> ExitCode:
     """Print the status; with `watch`, again and again until nothing is under way."""
+    if watch and "-" in manifests:
+        raise UsageError("--watch reads its manifest again and again", "name its file, not `-`")
     while True:
         looks = [_look(manifest, simulate) for manifest in manifests]
         if wants_json:
@@ -49,12 +52,16 @@ def command(manifests: list[str], *, wants_json: bool, watch: bool, simulate: bo
 
 
 def _look(manifest: str, simulate: bool) -> Look:
-    source = Path(manifest)
-    name = manifest_name(source)
+    source, text = Path(manifest), None
+    if manifest == "-":
+        source, text = STDIN, sys.stdin.buffer.read()
+    name = manifest_name(source, text)
     with reading(state_path(source.parent, name, simulated=simulate)) as store:
+        if store and text is None:
+            check_owner(store, Identity(name, source.name))
         records = store.standing() if store else []
         ledger = store.meta("ledger") if store else None
-    return Look(manifest, name, records, _balance(ledger), stated_decisions(source))
+    return Look(manifest, name, records, _balance(ledger), stated_decisions(source, text))
 
 
 def _look_json(look: Look) -> dict[str, Any]:

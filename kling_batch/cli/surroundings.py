@@ -19,9 +19,10 @@ PROXY_VARIABLE = "KLING_BATCH_PROXY"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The service's base URL, without a slash at its end."""
+    """The service's base URL, without a slash at its end; whether a flag gave it."""
 
     url: str
+    by_flag: bool = False
 
     @property
     def is_default(self) -> bool:
@@ -52,7 +53,7 @@ def find_address(flag: str | None) -> Address:
         raise UsageError(
             f"{source} would send the key unencrypted: {url}", "use https outside of this machine"
         )
-    return Address(url)
+    return Address(url, by_flag=bool(flag))
 
 
 def find_key(folder: Path) -> str:

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kling_batch.cli.sources import read_source
+from kling_batch.cli.sources import from_stdin, read_source
 from kling_batch.cli.surroundings import Address, accounts_folder, find_address, find_key
 from kling_batch.clock import Clock, FastClock, SystemClock
 from kling_batch.errors import KeyRefused
 from kling_batch.model import Manifest
 from kling_batch.service.ledger import Balance, Ledger, account_file
-from kling_batch.state.opening import Identity, reading, state_path
+from kling_batch.state.opening import Identity, check_owner, reading, state_path
 from kling_batch.state.records import Record
 from kling_batch.state.store import Store
 from kling_batch.structs import dataclass, field
@@ -35,6 +35,13 @@ class Workspace:
     address: Address
     clock: Clock
     simulated: bool
+
+    @property
+    def words(self) -> list[str]:
+        """The flags that lead a further command to the same place."""
+        if self.simulated:
+            return ["--simulate"]
+        return ["--base-url", self.address.url] if self.address.by_flag else []
 
     @property
     def state_file(self) -> Path:
@@ -168,6 +175,8 @@ def look_at_state(workspace: Workspace) -> State:
     with reading(workspace.state_file) as store:
         if store is None:
             return State()
+        if not from_stdin(workspace.manifest.source):  # which may be any file's text
+            check_owner(store, workspace.identity)
         serial = store.serial()
         known = {job.request.fingerprint(): job.request for job in workspace.manifest.jobs}
         return State(store.outlines(known), serial, store.meta("service"))

@@ -320,8 +320,11 @@ class Runner:
         if self._settings.wait:
             open_states |= {JobState.SUBMITTED, JobState.PROCESSING}
         undecided = self._reconciler.asks
+        # A failed job that was to be tried again, say, is as it was until it is submitted.
+        waiting = {planned.id for planned in self._submitter.waiting}
         unfinished = sum(
             record.state in open_states
+            or record.id in waiting
             or (record.state is JobState.UNKNOWN and record.id not in undecided)
             for record in records
         )

@@ -15,13 +15,14 @@ WORDS = ("pick", "reject", REDO)
 _TAKE = re.compile(r"(.+)\.take([2-9]|[1-9][0-9]{1,2})\Z")
 
 
-def stated_decisions(source: Path) -> dict[str, str]:
+def stated_decisions(source: Path, text: bytes | None = None) -> dict[str, str]:
     """A manifest's decisions as they stand, for a look at its state: nothing else is checked.
 
-    Empty where they can't be read: whoever loads the manifest says why.
+    `text` is read in its place, where given. Empty where they can't be read: whoever loads the
+    manifest says why.
     """
     try:
-        data = source.read_bytes()
+        data = source.read_bytes() if text is None else text
     except OSError:
         return {}
     if b"decisions" not in data:  # most manifests; the others are read in full

@@ -198,12 +198,13 @@ class Reader:
                 value = self._item_of(key, item, depth)
             if key == "<<" and event.implicit[0]:
                 if value is not None or len(findings) == before:
-                    self._merge(value, event, merges)
+                    self._merge(value, event, merges, seen)
                 continue
             if len(findings) > before:
                 _prefix(findings, before, key)
             if key in out:
                 self._twin(key, event, seen)
+                value = _joined(out[key], value)
             out[key] = value
             seen.append(event)
         for merged in merges:
@@ -311,7 +312,12 @@ class Reader:
             raise Unreadable(_at(said, event))
         return value
 
-    def _merge(self, value: Value, event: Event, merges: list[dict[str, Value]]) -> None:
+    def _merge(
+        self, value: Value, event: Event, merges: list[dict[str, Value]], seen: list[Event]
+    ) -> None:
+        if merges:
+            self._twin("<<", event, seen)
+        seen.append(event)
         parts = value if isinstance(value, list) else [value]
         if all(isinstance(part, dict) for part in parts):
             # The first one wins, as the YAML merge key's text has it.
@@ -334,6 +340,13 @@ class Reader:
             hint="keep one of the two",
         )
         self._findings.append(_at(said, event))
+
+
+def _joined(first: Value, second: Value) -> Value:
+    """For a key that stands twice: what one of the two defines is not to be missed elsewhere."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        return {**first, **second}
+    return second
 
 
 def _prefix(findings: list[Finding], start: int, key: str | int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -47,16 +48,16 @@ def load_manifest(
         return _Loading(source, private_urls, table or _read_file).manifest(text)
 
 
-def manifest_name(source: Path) -> str:
+def manifest_name(source: Path, text: bytes | None = None) -> str:
     """The manifest's name, read only as far as its top-level ``name``; the file's stem without.
 
-    Works on a manifest that is otherwise invalid. Raises ManifestInvalid when the file can't be
-    read or neither is usable as a name.
+    `text` is read in its place, where given. Works on a manifest that is otherwise invalid.
+    Raises ManifestInvalid when the file can't be read or neither is usable as a name.
     """
     from kling_batch.manifest.naming import stated_name
 
     try:
-        with source.open("rb") as file:
+        with source.open("rb") if text is None else io.BytesIO(text) as file:
             stated = stated_name(events(file))
     except OSError as error:
         raise ManifestInvalid(settle([_no_file(error)], Source(str(source), b""), {})) from None

@@ -31,7 +31,7 @@ def plain(text: str) -> str | int | float | bool | None:
         if len(digits) > 1 and digits[0] == "0":
             raise NotResolved(
                 f"`{text[:40]}` starts with a zero: some readers take it for octal",
-                f"write `{digits.lstrip('0')[:40] or '0'}` for the number, "
+                f"write `{text[: -len(digits)]}{digits.lstrip('0')[:40] or '0'}` for the number, "
                 f'or "{text[:40]}" in quotes for the text',
             )
         if len(digits) > _MAX_DIGITS:

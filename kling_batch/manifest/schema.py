@@ -260,13 +260,13 @@ def _array(checks: Checks, schema: Schema) -> Check:
             return True
         if len(value) < least or (items is not None and not all(map(items, value))):
             return False
-        return not unique or len({_identity(item) for item in value}) == len(value)
+        return not unique or len({identity(item) for item in value}) == len(value)
 
     return check
 
 
-def _identity(value: Any) -> object:
-    # JSON's equality: 1 is 1.0, true is neither; lists and mappings by their text.
+def identity(value: Any) -> object:
+    """What two values share that are one in JSON: 1 and 1.0, but not true."""
     if isinstance(value, bool):
         return "bool", value
     if isinstance(value, (dict, list)):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kling_batch.manifest.problems import Finding, Path, finding
-from kling_batch.manifest.schema import Checks, Schema
+from kling_batch.manifest.schema import Checks, Schema, identity
 from kling_batch.manifest.wording import (
     ValidationError,
     describe,
@@ -111,7 +111,7 @@ def mended(item: Any, findings: Iterable[Finding], depth: int) -> dict[str, Any]
         key = str(found.path[depth])
         if key in _STAND_INS:
             made[key] = _STAND_INS[key]
-        elif key in ("id", "image", "video", "vars"):
+        elif depth > 1 and key in ("id", "image", "video", "vars"):
             return None
         else:
             made.pop(key, None)
@@ -164,7 +164,7 @@ class Explainer:
             yield from self._branch(error, base)
         elif error.validator == "uniqueItems":
             said, hint = plainly(error, path)
-            seen = [repr(item) for item in error.instance]
+            seen = [identity(item) for item in error.instance]
             yield finding((*path, second(seen)), said, hint=hint)
         else:
             said, hint = plainly(error, path)

@@ -20,7 +20,9 @@ _SYNTAX_HINTS = {
 
 def syntax_finding(error: yaml.YAMLError, data: bytes) -> Finding:
     """Why this text is not YAML, and where."""
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    mark, context = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
+    if mark is None or (context is not None and mark.line >= data.rstrip(b"\n").count(b"\n") + 1):
+        mark = context  # past the end: where it began says more
     said = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
     hint = next((hint for part, hint in _SYNTAX_HINTS.items() if part in said), "")
     if mark is None:

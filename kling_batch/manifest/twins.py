@@ -45,7 +45,11 @@ def _twin(assembly: Assembly, what: str, index: int, before: int) -> Finding:
     )  # fmt: skip
     file, other = assembly.files.get(here[:2], ""), assembly.files.get(there[:2], "")
     where = f"{other}, line " if other else f"{path_text(there)}, line "
+    if file and not other:
+        where = f"{path_text(there)} of the manifest, line "
     hint = "give one of the two another `id:`"
+    if here == there and here[0] == "matrix":
+        hint = "two names or axis values of this block come to the same part of an id"
     if what == "file":
         hint = "put `{{ id }}` into `output.filename`"
     said = (f"{same}: first at {where}", Line(there, other))

@@ -38,7 +38,7 @@ def unknown_said(key: str, known: list[str], path: Path) -> tuple[str, str, bool
     return said, f"allowed here: {_list(known)}", False
 
 
-def second(items: list[str]) -> int:
+def second(items: list[object]) -> int:
     return next((i for i, item in enumerate(items) if item in items[:i]), 0)
 
 

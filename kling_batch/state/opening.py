@@ -200,12 +200,17 @@ def _check_writable(path: Path) -> None:
 
 
 def _check_identity(store: Store, identity: Identity) -> None:
-    name, manifest = store.meta("name"), store.meta("manifest")
-    if name == identity.name and manifest == identity.manifest:
-        return
-    renamed = manifest and not (store.path.parent.parent / manifest).exists()
-    if name == identity.name and renamed:
+    """Raise StateUnusable where it is another manifest's; follow a manifest that was renamed."""
+    check_owner(store, identity)
+    if store.meta("manifest") != identity.manifest:
         store.note(manifest=identity.manifest)
+
+
+def check_owner(store: Store, identity: Identity) -> None:
+    """Raise StateUnusable unless it is this manifest's, or that of one that is gone."""
+    name, manifest = store.meta("name"), store.meta("manifest")
+    gone = manifest and not (store.path.parent.parent / manifest).exists()
+    if name == identity.name and (manifest == identity.manifest or gone):
         return
     raise StateUnusable(
         f"{store.path} is the state of {manifest} ({name}), not of {identity.manifest}",

@@ -41,3 +41,69 @@ def test_a_wrong_length_in_a_table_does_not_hide_an_unknown_image(tmp_path: Path
     assert len(found) == 2
     assert any("knigt" in one for one in found)
     assert any("99" in one for one in found)
+
+
+def test_a_setting_that_defaults_can_not_have_does_not_hide_those_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    for key in ("vars: {x: 1}", "id: a"):
+        text = HEAD.replace("PROMPT", "dances").replace("IMAGE", "https://cdn.example.com/k.png")
+        path.write_text(
+            text.replace("quality_mode", f"{key}, quality_mode")
+            + "pairs: [{image: knight, video: waltz}]\n"
+        )
+        (only,) = messages(path)
+        assert f"unknown key `{key.partition(':')[0]}`" in only
+
+
+def test_a_section_that_stands_twice_does_not_hide_what_both_define(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    text = HEAD.replace("PROMPT", "dances").replace("IMAGE", "https://cdn.example.com/k.png")
+    path.write_text(
+        text
+        + "images: {robot: 'https://cdn.example.com/r.png'}\ndefaults: {takes: 2}\n"
+        + "pairs: [{image: knight, video: waltz}, {image: robot, video: waltz}]\n"
+    )
+    assert [one.partition(" stands")[0] for one in messages(path)] == ["`images`", "`defaults`"]
+
+
+def problems(path: Path, text: str) -> list[tuple[int, int, str, str]]:
+    whole = HEAD.replace("PROMPT", "dances").replace("IMAGE", "https://cdn.example.com/k.png")
+    path.write_text(whole + text)
+    with pytest.raises(ManifestInvalid) as told:
+        load_manifest(path)
+    return [(one.line, one.column, one.message, one.hint) for one in told.value.problems]
+
+
+def test_a_second_merge_is_a_key_that_stands_twice(tmp_path: Path) -> None:
+    text = "pairs:\n- &p {image: knight, video: waltz}\n- {<<: *p, <<: {takes: 2}, id: f}\n"
+    ((line, column, message, _),) = problems(tmp_path / "m.yaml", text)
+    assert (line, column) == (7, 12)
+    assert "`<<` stands here a second time; first at line 7, column 4" in message
+
+
+def test_the_value_that_stands_twice_on_an_axis_is_the_one_that_is_marked(tmp_path: Path) -> None:
+    text = 'matrix:\n- {images: "*", videos: "*", with: {vars.w: [true, x, 1, 1.0]}}\n'
+    ((line, column, _, _),) = problems(tmp_path / "m.yaml", text)
+    assert (line, column) == (6, 58)
+
+
+def test_jobs_of_a_table_and_of_the_manifest_that_share_an_id_are_both_named(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "t.csv").write_text("id,image,video\nhero,knight,waltz\n")
+    text = "pairs: [{id: hero, image: knight, video: waltz}]\npairs_from: [t.csv]\n"
+    ((_, _, message, _),) = problems(tmp_path / "m.yaml", text)
+    assert "first at pairs[0].id of the manifest, line 5" in message
+
+
+def test_two_cells_of_one_block_with_one_id_are_not_told_to_state_an_id(tmp_path: Path) -> None:
+    text = 'matrix:\n- {images: "*", videos: "*", with: {vars.w: [a b, a/b]}}\n'
+    ((_, _, _, hint),) = problems(tmp_path / "m.yaml", text)
+    assert "axis values of this block" in hint
+
+
+def test_a_quote_that_is_never_closed_is_shown_where_it_opens(tmp_path: Path) -> None:
+    text = 'vars: {a: 1}\npairs:\n- {image: knight, prompt: "open}\n'
+    ((line, column, message, _),) = problems(tmp_path / "m.yaml", text)
+    assert "this is not YAML" in message
+    assert (line, column) == (7, 27)
