@@ -39,6 +39,9 @@ MAX_REPEATED = 2_000_000
 """How many values aliases and merges may add to what is written."""
 
 
+_FLAT = "no part of a manifest needs that: write it flat"
+
+
 class Unreadable(Exception):
     """The text can't be read to its end; carries the one finding that says why."""
 
@@ -165,7 +168,9 @@ class Reader:
         if kind is ScalarEvent:
             value: Value = self._scalar(event)
         elif depth >= MAX_DEPTH:
-            raise Unreadable(_at(finding((), f"nested deeper than {MAX_DEPTH} levels"), event))
+            raise Unreadable(
+                _at(finding((), f"nested deeper than {MAX_DEPTH} levels", hint=_FLAT), event)
+            )
         elif kind is MappingStartEvent:
             value = self._mapping(depth + 1)
         else:
@@ -299,7 +304,9 @@ class Reader:
             return None
         known = self._anchors[name]
         if known is None:
-            raise Unreadable(_at(finding((), f"the alias `*{name}` contains itself"), event))
+            raise Unreadable(
+                _at(finding((), f"the alias `*{name}` contains itself", hint=_FLAT), event)
+            )
         value, size = known
         self._values += size
         self._repeated += size

@@ -15,6 +15,7 @@ from kling_batch.manifest.wording import (
     describe,
     expected,
     missing,
+    name_hint,
     name_said,
     plainly,
     second,
@@ -153,7 +154,7 @@ class Explainer:
         path = (*base, *error.absolute_path)
         if "propertyNames" in error.relative_schema_path:
             key = str(error.instance)
-            yield finding((*path, key), *name_said(key, error), on_key=True)
+            yield finding((*path, key), *name_said(key, error), hint=name_hint(key), on_key=True)
         elif error.validator == "additionalProperties":
             yield from self._unknown_keys(error, path)
         elif error.validator == "required":

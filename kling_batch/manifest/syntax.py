@@ -12,6 +12,8 @@ _SYNTAX_HINTS = {
     "did not find expected key": "check the indentation, and whether a text here needs quotes",
     "did not find expected ',' or": "a comma or a bracket is missing, or a text needs quotes",
     "could not find expected ':'": "a colon is missing, or a text over lines needs `>-`",
+    "a tab character": "indent with spaces",
+    "did not find expected node content": "a value is missing, or a bracket is not closed",
     "unexpected end of stream": "a quote or a bracket is not closed",
     "did not find expected <document start>": "check the indentation",
     "unknown escape character": "in double quotes a backslash is written twice",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from kling_batch.manifest.nearest import nearest
@@ -66,6 +67,12 @@ def name_said(key: str, error: ValidationError) -> tuple[str]:
             "not starting with a digit",)  # fmt: skip
 
 
+def name_hint(key: str) -> str:
+    """A name near the one that can't be."""
+    usable = re.sub(r"[^A-Za-z0-9]+", "_", key[:40]).strip("_")
+    return f"for example `{usable}`" if usable[:1].isalpha() and usable != key else "rename it"
+
+
 def plainly(error: ValidationError, path: Path) -> tuple[str, str]:
     value, limit = error.instance, error.validator_value
     found = f"found {describe(value)}"
@@ -96,9 +103,15 @@ def _range_hint(error: ValidationError) -> str:
     schema = error.schema
     if "minimum" in schema and "maximum" in schema:
         return f"allowed: {schema['minimum']} to {schema['maximum']}"
-    return {"uniqueItems": "each would make the same job again: keep one"}.get(
-        str(error.validator), ""
-    )
+    return {
+        "minimum": f"allowed: {schema.get('minimum')} and more",
+        "exclusiveMinimum": f"allowed: more than {schema.get('exclusiveMinimum')}",
+        "minLength": "write a text, or remove the key",
+        "maxLength": "shorten it",
+        "minItems": "list something, or remove the key",
+        "minProperties": "name something in it, or remove the key",
+        "uniqueItems": "each would make the same job again: keep one",
+    }.get(str(error.validator), "")
 
 
 def _pattern_said(error: ValidationError, found: str) -> tuple[str, str]:
@@ -137,15 +150,33 @@ def _type_hint(error: ValidationError, path: Path) -> str:
         return "nothing stands after the colon: give a value or remove the key"
     if error.validator == "enum":
         near = nearest(str(value), [str(item) for item in limit], 0.5)
-        return f"did you mean `{near}`?" if near else ""
-    if limit in ("integer", "number") and isinstance(value, str):
-        bare = value.strip().rstrip("s").strip()
-        return f"write {bare} without quotes or unit" if bare.replace(".", "", 1).isdigit() else ""
+        only = f"write `{limit[0]}`" if len(limit) == 1 else ""
+        return f"did you mean `{near}`?" if near else only
+    if limit in ("integer", "number"):
+        return _number_hint(value, whole=limit == "integer")
+    if limit == "array":
+        return _list_hint(value, path)
     if limit == "string" and isinstance(value, (int, float, bool)):
         return "put it in quotes if it is text"
-    if limit == "array" and path and not isinstance(value, dict):
-        return f"write [{_scalar(value)[:40]}]"
-    return ""
+    return "write `key: value` below it, or {key: value}" if limit == "object" else ""
+
+
+def _list_hint(value: Any, path: Path) -> str:
+    if isinstance(value, dict):
+        return "begin each of its items with `- `"
+    return f"write [{_scalar(value)[:40]}]" if path else ""
+
+
+def _number_hint(value: Any, *, whole: bool) -> str:
+    if isinstance(value, float) and value > 0:
+        return f"write {int(value)} or {int(value) + 1}"
+    if not isinstance(value, str):
+        return ""
+    bare = value.strip().rstrip("s").strip()
+    bare = bare.removesuffix(".0") if whole else bare
+    if bare.replace(".", "", 0 if whole else 1).isdigit():
+        return f"write {bare} without quotes or unit"
+    return "write it in digits"
 
 
 def _list(items: list[str], last: str = "and", *, quoted: bool = True) -> str:
