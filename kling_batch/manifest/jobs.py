@@ -213,10 +213,9 @@ class Assembly:
         try:
             return self._templates.render(text, scope)
         except TemplateFault as fault:
-            if not self.blind:
-                made = Finding(
-                    origin, (fault.message,), fault.hint, needle=fault.needle, row=fault.row
-                )
+            faults = () if self.blind else (fault, *self._templates.further(text, scope, fault))
+            for one in faults:
+                made = Finding(origin, (one.message,), one.hint, needle=one.needle, row=one.row)
                 self.note(cell, made, job_id)
             return None
 

@@ -17,7 +17,7 @@ that every fault and its words are Jinja's; a property test holds the two togeth
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kling_batch.manifest.bounds import (
@@ -107,6 +107,30 @@ class Templates:
         if isinstance(template, TemplateFault):
             raise template
         return self._run(template, scope)
+
+    def further(self, text: str, scope: Scope, first: TemplateFault) -> Iterator[TemplateFault]:
+        """The other unknown names of a text that failed by one: rendering ends there.
+
+        Of those that stand plainly in their marks, and not where statements may set a name.
+        """
+        if not first.needle or "{%" in text:
+            return
+        from jinja2.utils import missing
+
+        from kling_batch.manifest.sandbox import unknown
+
+        told = {first.needle}
+        for root, name in _MARK.findall(text):
+            owner = scope.get(root, missing)
+            if owner is missing:
+                fault = unknown(missing, root)
+            elif name and isinstance(owner, Group) and name not in owner:
+                fault = unknown(owner, name)
+            else:
+                continue
+            if fault.needle not in told:
+                told.add(fault.needle)
+                yield fault
 
     def _compile(self, text: str) -> Template | TemplateFault:
         from kling_batch.manifest import sandbox

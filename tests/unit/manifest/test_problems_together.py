@@ -107,3 +107,13 @@ def test_a_quote_that_is_never_closed_is_shown_where_it_opens(tmp_path: Path) ->
     ((line, column, message, _),) = problems(tmp_path / "m.yaml", text)
     assert "this is not YAML" in message
     assert (line, column) == (7, 27)
+
+
+def test_every_unknown_name_of_a_template_is_told_once(tmp_path: Path) -> None:
+    inputs = "image: knight, video: waltz"
+    text = (
+        f"pairs:\n- {{{inputs}, prompt: '{{{{vras.x}}}}{{{{image.foo}}}}{{{{bar}}}}{{{{bar}}}}'}}\n"
+        f"- {{id: b, {inputs}, prompt: '{{% set z = 1 %}}{{{{ z }}}} {{{{ c }}}} {{{{ d }}}}'}}\n"
+    )
+    found = [message.partition(" (")[0] for _, _, message, _ in problems(tmp_path / "m.yaml", text)]
+    assert found == [f"unknown variable `{name}`" for name in ("vras", "image.foo", "bar", "c")]
