@@ -50,7 +50,7 @@ def _budget(
     workspace: Workspace, plan: Plan, state: State, max_credits: int | None
 ) -> Iterator[str]:
     limit = limits_of(workspace.manifest.budget, max_credits).max_credits
-    if limit is None:
+    if limit is None or not plan.credits:
         return
     spent = committed(state.records.values())
     if spent + plan.credits > limit:

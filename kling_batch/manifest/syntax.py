@@ -23,13 +23,16 @@ _SYNTAX_HINTS = {
 def syntax_finding(error: yaml.YAMLError, data: bytes) -> Finding:
     """Why this text is not YAML, and where."""
     mark, context = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
-    if mark is None or (context is not None and mark.line >= data.rstrip(b"\n").count(b"\n") + 1):
+    lines = data.rstrip(b"\n").split(b"\n")
+    if mark is None or (context is not None and mark.line >= len(lines)):
         mark = context  # past the end: where it began says more
     said = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
     hint = next((hint for part, hint in _SYNTAX_HINTS.items() if part in said), "")
     if mark is None:
         return _unreadable_character(error, said, data)
     place = Place(mark.line + 1, mark.column + 1)
+    if mark.line >= len(lines):  # there is no such line
+        place = Place(len(lines), max(1, len(lines[-1].decode("utf-8", "replace"))))
     return Finding((), (f"this is not YAML: {said}",), hint, place=place)
 
 

@@ -115,3 +115,10 @@ def test_what_an_encoding_lacks_is_written_as_an_escape(batch, encoding, monkeyp
     )
     assert told.returncode == 2
     assert b"Traceback" not in told.stderr
+
+
+def test_a_budget_is_not_warned_of_where_nothing_is_left_to_buy(call, service, batch):
+    assert call("run", "m.yaml", "--yes", *FAST).code == 0
+    told = call("plan", "m.yaml", "--max-credits", "10", "--json")
+    assert told.json["totals"]["credits"] == 0
+    assert told.json["warnings"] == []

@@ -117,3 +117,12 @@ def test_every_unknown_name_of_a_template_is_told_once(tmp_path: Path) -> None:
     )
     found = [message.partition(" (")[0] for _, _, message, _ in problems(tmp_path / "m.yaml", text)]
     assert found == [f"unknown variable `{name}`" for name in ("vras", "image.foo", "bar", "c")]
+
+
+def test_a_bracket_that_is_never_closed_is_shown_in_the_last_line_that_there_is(
+    tmp_path: Path,
+) -> None:
+    for end in ("", "\n", "\n\n\n"):
+        ((line, column, _, hint),) = problems(tmp_path / "m.yaml", f"pairs: [{end}")
+        assert (line, column) == (5, 8)
+        assert "a bracket is not closed" in hint
