@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -28,6 +28,26 @@ class Clock(Protocol):
 
     def wait_for(self, arrivals: queue.SimpleQueue[T], seconds: float) -> T | None:
         """The next arrival, or None when none came in that time."""
+
+
+class Moment(NamedTuple):
+    """A time taken down to be looked back at, by the wall and by steady time. Seconds."""
+
+    wall: float
+    era: str
+    steady: float
+
+
+def moment(clock: Clock) -> Moment:
+    """The time now, to be kept."""
+    return Moment(clock.now(), clock.era, clock.steady())
+
+
+def age(past: Moment, clock: Clock) -> float:
+    """Seconds since then; where another era began meanwhile, by the wall: that may have jumped."""
+    if past.era == clock.era:
+        return clock.steady() - past.steady
+    return clock.now() - past.wall
 
 
 class SystemClock:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from kling_batch.clock import age
 from kling_batch.execution.batch import Batch
 from kling_batch.execution.reconciliation import (
-    NEAR,
     Claim,
     Course,
     Evidence,
@@ -18,7 +18,7 @@ from kling_batch.execution.reconciliation import (
     course,
     weigh,
 )
-from kling_batch.execution.submission import adopted, not_made
+from kling_batch.execution.submission import adopted, not_made, result_of
 from kling_batch.execution.workers import Workers
 from kling_batch.service.client import Service
 from kling_batch.service.contracts import RemoteJob
@@ -78,18 +78,24 @@ class Reconciler:
     def read(self) -> None:
         """Read the history once, for every open claim."""
         self._reading = True
-        claims = tuple(self._claims.values())
-        since = min(claim.since for claim in claims) - NEAR
+        clock = self._batch.clock
+        now = clock.now()
+        claims = [(claim, age(claim.attempt.sent, clock)) for claim in self._claims.values()]
+
+        def by_their_clock(ahead: float | None) -> list[Claim]:
+            return [claim.by_their_clock(old, now, ahead) for claim, old in claims]
+
         self._workers.start(
-            lambda: read_history(self._service, since), lambda reading: self._read(reading, claims)
+            lambda: read_history(self._service, by_their_clock),
+            lambda reading: self._read(reading, by_their_clock(reading.clock_ahead)),
         )
 
-    def _read(self, reading: Reading, claims: tuple[Claim, ...]) -> None:
+    def _read(self, reading: Reading, claims: Sequence[Claim]) -> None:
         self._reading = False
         batch = self._batch
         owned = batch.owners.keys() | batch.ledger.owners().keys()
         ours = {
-            r.job_id: r.submitted_at
+            result_of(r)[0]: r.submitted_at
             for r in batch.records.values()
             if r.job_id and r.submitted_at is not None
         }
@@ -136,20 +142,29 @@ class Reconciler:
             batch.tell("undecided", job, reason=reason, candidates=list(evidence.job_ids))
 
 
-def read_history(service: Service, since: float) -> Reading:
-    """The history back to `since` (seconds since the epoch), or to its end."""
+def read_history(
+    service: Service, by_their_clock: Callable[[float | None], Sequence[Claim]]
+) -> Reading:
+    """The history as far back as these claims need, or to its end.
+
+    Their times are known by how far the service's clock is before ours, which the history tells.
+    """
     jobs: dict[str, RemoteJob] = {}
+    ahead: float | None = None
     for _ in range(PAGES_MAX):
         page = service.history(len(jobs))
         if isinstance(page, Untold):
             if page.trouble is Trouble.NOT_FOUND and not jobs:
                 return Reading((), reaches_end=False, missing=True)
             return Reading((), reaches_end=False, failed=f"the history: {page.reason}")
-        fresh = [job for job in page if job.job_id not in jobs]
+        if page.clock_ahead is not None:
+            ahead = page.clock_ahead
+        reach = min(claim.reach for claim in by_their_clock(ahead))
+        fresh = [job for job in page.jobs if job.job_id not in jobs]
         jobs.update((job.job_id, job) for job in fresh)
-        older = any(job.created_at is not None and job.created_at < since for job in page)
+        older = any(job.created_at is not None and job.created_at < reach for job in page.jobs)
         # The end is an empty page: a short one may be the service's own bound, and one without
         # anything new means that it ignores the offset.
         if older or not fresh:
-            return Reading(tuple(jobs.values()), reaches_end=not page)
-    return Reading(tuple(jobs.values()), reaches_end=False)
+            return Reading(tuple(jobs.values()), reaches_end=not page.jobs, clock_ahead=ahead)
+    return Reading(tuple(jobs.values()), reaches_end=False, clock_ahead=ahead)

@@ -7,8 +7,9 @@ make it. Whatever leaves a doubt leaves it unknown, for the user to decide.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from math import inf
 
 from kling_batch.model import JobRequest
 from kling_batch.service.contracts import RemoteJob
@@ -29,11 +30,13 @@ _TELLING = 20
 class Reading:
     """The history as read once: all pages, as far back as needed or as the list goes.
 
-    `reaches_end`: the list ended by itself; `missing`: the service has no history.
+    `reaches_end`: the list ended by itself; `missing`: the service has no history;
+    `clock_ahead`: seconds by which its clock is before ours, None where that is not told.
     """
 
     jobs: tuple[RemoteJob, ...]
     reaches_end: bool
+    clock_ahead: float | None = None
     missing: bool = False
     failed: str = ""
 
@@ -43,21 +46,41 @@ class Claim:
     """A submission whose outcome is unknown, the job that it was for, and what came before it.
 
     `earlier` are the service's ids of our jobs that were bought before: an order without a clock.
+    `shift` makes the attempt's times the service's, and `slack` is how far out of its time a
+    fitting job may lie and still be ours. Both are seconds.
     """
 
     attempt: Attempt
     request: JobRequest
     earlier: frozenset[str] = frozenset()
+    shift: float = 0.0
+    slack: float = NEAR
 
     @property
     def since(self) -> float:
-        """The earliest time at which the service can have made the job."""
-        return self.attempt.sent_at - BEFORE
+        """The earliest time, by the service's clock, at which it can have made the job."""
+        return self.attempt.sent_at + self.shift - BEFORE
 
     @property
     def until(self) -> float:
         """The latest such time."""
-        return (self.attempt.answered_at or self.attempt.sent_at) + AFTER
+        sent, answered = self.attempt.sent_at, self.attempt.answered_at or 0.0
+        return max(sent, answered) + self.shift + AFTER  # the clock may be set back in between
+
+    @property
+    def reach(self) -> float:
+        """How far back a reading goes: what is older than this was surely made before."""
+        return self.since - NEAR - abs(self.shift)
+
+    def by_their_clock(self, age: float, now: float, ahead: float | None) -> Claim:
+        """The claim in the service's time, `ahead` of ours (None: not told) while it is `now`.
+
+        The attempt is `age` old, which its wall time may not say: the clock may have been set
+        since. The further the clocks differ, the less a time proves.
+        """
+        shift = now - age - self.attempt.sent_at + (ahead or 0.0)
+        sure = ahead is not None and age >= 0
+        return replace(self, shift=shift, slack=NEAR + abs(shift) if sure else inf)
 
 
 class Finding(Enum):
@@ -145,11 +168,13 @@ def _agrees(job: RemoteJob, request: JobRequest) -> bool:
     return all(not theirs or theirs == wanted for theirs, wanted in told)
 
 
-def _nearly_fits(job: RemoteJob, request: JobRequest, since: float, until: float) -> bool:
+def _nearly_fits(
+    job: RemoteJob, request: JobRequest, since: float, until: float, slack: float
+) -> bool:
     """Whether it fits but for its time, or for the end of its prompt."""
     told, wanted = _plain((job.prompt or "").rstrip(".…")), _plain(request.prompt)
     same = told == wanted or (len(told) >= _TELLING and wanted.startswith(told))
-    at_all = job.created_at is not None and since - NEAR <= job.created_at <= until + NEAR
+    at_all = job.created_at is not None and since - slack <= job.created_at <= until + slack
     return same and at_all and _agrees(job, request)
 
 
@@ -166,10 +191,11 @@ def _absence(
 ) -> Evidence:
     """What it proves that a job is not in this reading: that it was not made, or nothing."""
     claim, until = alike[0], max(one.until for one in alike)
+    slack = max(one.slack for one in alike)
     near = [
         job.job_id
         for job in free
-        if _nearly_fits(job, claim.request, claim.since, until)
+        if _nearly_fits(job, claim.request, claim.since, until, slack)
         and not _fits(job, claim.request, claim.since, until)
     ]
     shown = {job.job_id for job in reading.jobs}
@@ -178,7 +204,7 @@ def _absence(
     others = {job.job_id for job in reading.jobs} - {job.job_id for job in free} - ours.keys()
     older_shown = bool(shown & earlier) or any(
         job.created_at is not None
-        and job.created_at < claim.since - (0.0 if job.job_id in others else NEAR)
+        and job.created_at < claim.since - (slack - NEAR if job.job_id in others else slack)
         for job in reading.jobs
     )
     doubts = (
@@ -187,7 +213,11 @@ def _absence(
         (times != sorted(times, reverse=True), "the history is not in the order of time"),
         (bool(near), "a job of the history fits but for its time or the end of its prompt"),
         (
-            any(at >= claim.since and job_id not in shown for job_id, at in ours.items()),
+            any(
+                (at >= claim.attempt.sent_at - BEFORE or job_id not in earlier)
+                and job_id not in shown
+                for job_id, at in ours.items()
+            ),
             "the history does not show jobs that were surely made",
         ),
         # A list that is cut loses its oldest first. So its end proves something only where it
@@ -275,10 +305,11 @@ def balance_dropped(
     if claim.attempt.balance_before is None or balance is None:
         return False
     expected = claim.attempt.balance_before
+    seen_at = claim.attempt.balance_at or claim.attempt.sent_at
     for record in records:
         charged = record.credits_charged
         if record.job_id and record.job_id not in claim.earlier:
             expected -= record.credits_planned if charged is None else charged
-        if record.credits_refunded and (record.finished_at or 0.0) >= claim.attempt.sent_at:
+        if record.credits_refunded and (record.finished_at or 0.0) >= seen_at:
             expected += record.credits_refunded
     return balance.credits <= expected - price

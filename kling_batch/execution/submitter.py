@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from kling_batch.clock import moment
 from kling_batch.errors import ExitCode
 from kling_batch.execution.batch import Batch
 from kling_batch.execution.budget import Limits, refusal
@@ -107,18 +108,21 @@ class Submitter:
 
     def _send(self, planned: PlannedJob) -> None:
         batch = self._batch
-        now = batch.clock.now()
+        sent = moment(batch.clock)
         balance = batch.ledger.balance()
         attempt = Attempt(
             id=uuid.uuid4().hex,
             job=planned.id,
             fingerprint=planned.fingerprint,
-            sent_at=now,
+            sent_at=sent.wall,
+            era=sent.era,
+            steady=sent.steady,
             balance_before=balance.credits if balance else None,
+            balance_at=balance.seen_at if balance else None,
         )
         record = intent(batch.records[planned.id], attempt, planned.request, planned.credits)
         record = replace(record, output=planned.output)
-        batch.intend(record, attempt, Happening(now, "submitting", planned.id))
+        batch.intend(record, attempt, Happening(sent.wall, "submitting", planned.id))
         self.sending = True
         self._workers.start(
             lambda: self._service.submit(planned.request),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from kling_batch.model import JobRequest
 from kling_batch.service.contracts import ContractShape, RemoteJob, history_path
 from kling_batch.service.outcomes import (
+    HistoryPage,
     SubmissionOutcome,
     Untold,
     judge_history,
@@ -42,7 +43,7 @@ class Service:
         result = self._call(HttpRequest("GET", self.contract.status_path(job_id)))
         return judge_status(self.contract, job_id, result, self._now())
 
-    def history(self, offset: int) -> tuple[RemoteJob, ...] | Untold:
+    def history(self, offset: int) -> HistoryPage | Untold:
         """The account's jobs from the offset on, newest first, at most `HISTORY_PAGE`."""
         result = self._call(HttpRequest("GET", history_path(offset)))
         return judge_history(result, self._now())

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kling_batch.clock import Clock
+from kling_batch.clock import Clock, Moment, age, moment
 from kling_batch.errors import KlingBatchError, ServiceStopped, StateUnusable
 from kling_batch.files import PRIVATE, disk_failed, write_new
 from kling_batch.structs import dataclass
@@ -111,7 +111,7 @@ class Ledger:
         with self._exclusive():
             wait = self._wait(per_hour)
             if wait <= 0:
-                self._db.execute("INSERT INTO submissions VALUES (?, ?, ?)", self._stamp())
+                self._db.execute("INSERT INTO submissions VALUES (?, ?, ?)", moment(self._clock))
                 return 0.0
             return wait
 
@@ -132,7 +132,7 @@ class Ledger:
                 ages = self._ages("submissions")[:-1]  # without the one that was refused just now
                 wait = HOUR - max(ages) if ages else HOUR / max(per_hour, 1)
             wait = min(max(wait, 1.0), HOUR)
-            wall, era, steady = self._stamp()
+            wall, era, steady = moment(self._clock)
             self._db.execute("DELETE FROM blocks")
             self._db.execute(
                 "INSERT INTO blocks VALUES (?, ?, ?)", (wall + wait, era, steady + wait)
@@ -154,7 +154,7 @@ class Ledger:
 
     def _forget_old(self) -> None:
         """Drop what no longer counts, and re-date what lies in the future: a clock was set back."""
-        wall, era, steady = self._stamp()
+        wall, era, steady = moment(self._clock)
         old = HOUR + MARGIN
         # Each by the index: with the simulator's limit there may be thousands.
         self._db.execute(
@@ -181,13 +181,7 @@ class Ledger:
         return [age for row in rows if (age := self._age(row)) < HOUR + MARGIN]
 
     def _age(self, row: tuple[float, str, float]) -> float:
-        wall, era, steady = row
-        if era == self._clock.era:
-            return self._clock.steady() - steady
-        return self._clock.now() - wall
-
-    def _stamp(self) -> tuple[float, str, float]:
-        return self._clock.now(), self._clock.era, self._clock.steady()
+        return age(Moment(*row), self._clock)
 
     # -- one submission after another ----------------------------------------------------------
 

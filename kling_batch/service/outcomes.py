@@ -71,6 +71,17 @@ class Untold:
     retry_after: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """Jobs as one page of the history tells them, newest first.
+
+    `clock_ahead`: seconds by which the service's clock is before ours; None where it is not told.
+    """
+
+    jobs: tuple[RemoteJob, ...]
+    clock_ahead: float | None
+
+
 _PLAIN = {
     400: Verdict.REJECTED,
     401: Verdict.KEY_REFUSED,
@@ -131,9 +142,13 @@ def judge_status(
 
 def judge_history(
     result: HttpResponse | NothingSent | Unanswered, now: float
-) -> tuple[RemoteJob, ...] | Untold:
-    """The jobs that a page of the history tells."""
-    return _judge_get(result, now, history_page)
+) -> HistoryPage | Untold:
+    """The jobs that a page of the history tells, and how the service's clock stands to ours."""
+    jobs = _judge_get(result, now, history_page)
+    if isinstance(jobs, Untold):
+        return jobs
+    told = clock_ahead(result, now) if isinstance(result, HttpResponse) else None
+    return HistoryPage(jobs, told)
 
 
 def _judge_get(
@@ -166,13 +181,26 @@ def retry_after(response: HttpResponse, now: float) -> float | None:
     try:
         seconds = float(text)
     except ValueError:
-        try:
-            seconds = parsedate_to_datetime(text).timestamp() - now
-        except (TypeError, ValueError, OverflowError):
+        until = _date(text)
+        if until is None:
             return None
+        seconds = until - now - (clock_ahead(response, now) or 0.0)
     if not seconds >= 0:  # negative, or not a number
         return None
     return min(max(seconds, 1.0), RETRY_AFTER_MAX)
+
+
+def clock_ahead(response: HttpResponse, now: float) -> float | None:
+    """Seconds by which the service's clock is before ours; None where it does not tell its time."""
+    at = _date(response.headers.get("date", ""))
+    return None if at is None else at - now
+
+
+def _date(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _json_or_none(response: HttpResponse) -> Any:

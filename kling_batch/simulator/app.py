@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from email.utils import formatdate
 from hmac import compare_digest
 from urllib.parse import parse_qs
 
@@ -115,9 +116,15 @@ class Simulator:
             self._log[request.method, target.route.value] += 1
             effect = self._scripted(request, target)
             if effect.before:
-                return Reply(effect.instead or HttpResponse(503), effect.delivery)
-            answer = self._guarded(request, target, effect)
-            return Reply(effect.instead or answer, effect.delivery)
+                answer = effect.instead or HttpResponse(503)
+            else:
+                answer = self._guarded(request, target, effect)
+            return Reply(self._dated(effect.instead or answer), effect.delivery)
+
+    def _dated(self, answer: HttpResponse) -> HttpResponse:
+        """The answer with the service's own time, which a fault may have set otherwise."""
+        headers = {"date": formatdate(self._account.now(), usegmt=True), **answer.headers}
+        return HttpResponse(answer.status, headers, answer.body)
 
     def _scripted(self, request: HttpRequest, target: Target) -> Effect:
         if not self._rules:

@@ -145,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
             phrase = self.responses[cast("Any", response.status)][0]
         except KeyError:
             phrase = "Unknown"
-        headers = {"date": self.date_time_string(), **response.headers}
+        headers = dict(response.headers)
         if response.status not in _NO_BODY:
             headers = {"content-length": str(length), **headers} if length is not None else headers
         if self.close_connection:

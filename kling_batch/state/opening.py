@@ -17,6 +17,7 @@ from kling_batch.state.store import (
     APPLICATION_ID,
     SCHEMA,
     SCHEMA_VERSION,
+    UPGRADES,
     StateNotWritten,
     Store,
 )
@@ -63,6 +64,7 @@ def writing(path: Path, identity: Identity, now: float) -> Iterator[Store]:
         store = _open(path, "rw")
         try:
             _check_identity(store, identity)
+            _upgrade(store)
             store.note(
                 holder=json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now})
             )
@@ -183,6 +185,19 @@ def _open(path: Path, mode: str) -> Store:
             "upgrade with: pip install --upgrade kling-batch",
         )
     return Store(db, path)
+
+
+def _upgrade(store: Store) -> None:
+    """Bring a state that an earlier version wrote to this one's shape, a version a commit."""
+    db = store.connection
+    try:
+        version = int(db.execute("PRAGMA user_version").fetchone()[0])
+        for older in range(version, SCHEMA_VERSION):
+            db.executescript(
+                f"BEGIN IMMEDIATE; {UPGRADES[older]} PRAGMA user_version = {older + 1}; COMMIT;"
+            )
+    except sqlite3.Error as error:
+        raise StateNotWritten(store.path, error) from error
 
 
 def _damaged(path: Path, why: str) -> StateUnusable:

@@ -11,12 +11,13 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from kling_batch.clock import Moment
 from kling_batch.errors import ServiceStopped
 from kling_batch.model import JobRequest
 from kling_batch.state.records import JobState, Record
 from kling_batch.structs import dataclass
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x4B4C4E47  # "KLNG"
 
 _REQUEST = JobRequest.__slots__
@@ -43,7 +44,8 @@ _UPSERT = (
 # One call for the whole row; `_value_`, since an enum's `value` is a call of its own.
 _row = attrgetter("id", "state._value_", *_PLAIN, *(f"request.{name}" for name in _REQUEST))
 _INTEND = (
-    "INSERT INTO attempts (id, job, fingerprint, sent_at, balance_before) VALUES (?, ?, ?, ?, ?)"
+    "INSERT INTO attempts (id, job, fingerprint, sent_at, era, steady, balance_before, balance_at)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _SETTLE = (
     "UPDATE attempts SET verdict = ?, answered_at = ?, http_status = ?, job_ids = ?, raw = ?,"
@@ -67,7 +69,7 @@ CREATE UNIQUE INDEX jobs_job_id ON jobs (job_id) WHERE job_id IS NOT NULL;
 CREATE TABLE attempts (
     id TEXT PRIMARY KEY, job TEXT NOT NULL, fingerprint TEXT NOT NULL, sent_at REAL NOT NULL,
     balance_before INTEGER, verdict TEXT, answered_at REAL, http_status INTEGER,
-    job_ids TEXT, raw TEXT, reason TEXT, resolution TEXT
+    job_ids TEXT, raw TEXT, reason TEXT, resolution TEXT, era TEXT, steady REAL, balance_at REAL
 );
 CREATE INDEX attempts_job ON attempts (job);
 CREATE TABLE events (
@@ -77,11 +79,23 @@ CREATE TABLE events (
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 """
+# What makes a state of version N one of version N + 1, by N.
+UPGRADES = {
+    1: """
+    ALTER TABLE attempts ADD COLUMN era TEXT;
+    ALTER TABLE attempts ADD COLUMN steady REAL;
+    ALTER TABLE attempts ADD COLUMN balance_at REAL;
+    """,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One intent to buy, and what came of it. `verdict` None: no answer was recorded."""
+    """One intent to buy, and what came of it. `verdict` None: no answer was recorded.
+
+    `sent_at` is wall time; `era` and `steady` say the same by steady time, "" where only the
+    wall is known. `balance_before` was seen at `balance_at`, by the wall.
+    """
 
     id: str
     job: str
@@ -95,6 +109,14 @@ class Attempt:
     raw: str = ""
     reason: str = ""
     resolution: str | None = None
+    era: str = ""
+    steady: float = 0.0
+    balance_at: float | None = None
+
+    @property
+    def sent(self) -> Moment:
+        """When it was sent."""
+        return Moment(self.sent_at, self.era, self.steady)
 
 
 _ATTEMPT = Attempt.__slots__
@@ -196,8 +218,9 @@ class Store:
 
     def intend(self, record: Record, attempt: Attempt, happening: Happening) -> None:
         """The write-ahead of a submission: after it returns, the POST may go out once."""
-        sent = (attempt.id, attempt.job, attempt.fingerprint, attempt.sent_at)
-        self._write((record,), (happening,), [(_INTEND, (*sent, attempt.balance_before))])
+        who = (attempt.id, attempt.job, attempt.fingerprint)
+        balance = (attempt.balance_before, attempt.balance_at)
+        self._write((record,), (happening,), [(_INTEND, (*who, *attempt.sent, *balance))])
 
     def settle(
         self, attempt: Attempt, records: Iterable[Record], happenings: Iterable[Happening]

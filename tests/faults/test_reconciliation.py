@@ -344,31 +344,85 @@ def test_a_refund_does_not_hide_that_the_balance_fell(folder: Path) -> None:
     assert bench.simulator.requests["POST", "generate"] == 5
 
 
-@pytest.mark.parametrize("jump", [3600.0, -3600.0, 86_400.0])
-@pytest.mark.parametrize("when", ["submitting", "unknown"])
-def test_a_clock_that_jumps_never_makes_it_sent_again(folder: Path, jump: float, when: str) -> None:
-    bench = bench_with(folder, 4, lost(2))
+def test_a_refund_that_came_since_the_balance_was_seen_hides_nothing_either(folder: Path) -> None:
+    text = jobs(5, "service: {max_in_flight: 1}\n").replace("number 1", "number 1 [fail]")
+    bench = Bench(folder, text, faults=[lost(2)])
+    rewrite_history(bench, lambda job: None if job["prompt"] == "number 2" else job)
 
     def saw(happening: Happening, _: object) -> None:
-        if happening.name == when and happening.job == "j2":
-            bench.clock.jump(jump)
+        if happening.name == "failed":
+            bench.clock.sleep(5.0)
 
     result = bench.run(on_event=saw)
-    assert result.exit_code in (ExitCode.DONE, ExitCode.OUTCOME_UNKNOWN)
+    assert "the balance fell" in result.undecided["j2"].reason
+    assert bench.simulator.requests["POST", "generate"] == 5
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0, 43_200.0, -43_200.0, 30 * 86_400.0])
+@pytest.mark.parametrize("when", ["submitting", "unknown"])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_clock_that_jumps_hides_no_job(folder: Path, jump: float, when: str, nth: int) -> None:
+    bench = bench_with(folder, 4, lost(nth))
+
+    def saw(happening: Happening, _: object) -> None:
+        if happening.name == when and happening.job == f"j{nth}":
+            bench.clock.jump(jump)
+
+    assert bench.run(on_event=saw).exit_code is ExitCode.DONE
+    assert bench.told("adopted")
+    assert_finishes(bench, 4)
+
+
+@pytest.mark.parametrize("skew", [3600.0, -3600.0, 300.0, 43_200.0, -43_200.0, 30 * 86_400.0])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_clock_that_is_wrong_throughout_hides_no_job(folder: Path, skew: float, nth: int) -> None:
+    bench = bench_with(folder, 4, lost(nth))
+    bench.clock.jump(skew)
+    assert bench.run().exit_code is ExitCode.DONE
+    assert bench.told("adopted")
+    assert_finishes(bench, 4)
+
+
+@pytest.mark.parametrize("skew", [43_200.0, -43_200.0])
+@pytest.mark.parametrize("date", ["", "soon", "Thu, 01 Jan 1970 00:00:00 GMT"])
+def test_a_service_that_does_not_tell_the_time_is_asked_about(
+    folder: Path, skew: float, date: str
+) -> None:
+    bench = bench_with(folder, 4, lost(1))
+    without_date(bench, date)
+    bench.clock.jump(skew)
+    result = bench.run()
+    assert result.exit_code is ExitCode.OUTCOME_UNKNOWN
+    assert "j1" in result.undecided
     assert bench.simulator.requests["POST", "generate"] == 4
     assert_bought_once(bench, 4)
 
 
-@pytest.mark.parametrize("skew", [3600.0, -3600.0, 300.0, -1200.0])
-def test_a_clock_that_is_wrong_throughout_never_makes_it_sent_again(
-    folder: Path, skew: float
+@pytest.mark.parametrize("jump", [43_200.0, -43_200.0])
+def test_a_clock_that_was_wrong_before_the_machine_was_started_anew(
+    folder: Path, jump: float
 ) -> None:
-    bench = bench_with(folder, 4, lost(2))
-    bench.clock.jump(skew)
+    bench = bench_with(folder, 4, lost(1))
+    bench.clock.jump(jump)
+    assert bench.run(timeout=1.0).exit_code is ExitCode.STOPPED
+    bench.clock.era = "another boot"
+    bench.clock.jump(-jump)
     result = bench.run()
     assert result.exit_code in (ExitCode.DONE, ExitCode.OUTCOME_UNKNOWN)
     assert bench.simulator.requests["POST", "generate"] == 4
     assert_bought_once(bench, 4)
+
+
+def without_date(bench: Bench, date: str) -> None:
+    """The service says this instead of its time; "": nothing."""
+    handle = bench.transport
+
+    def transport(request: HttpRequest) -> HttpResponse:
+        answer = handle(request)
+        told = {name: value for name, value in answer.headers.items() if name != "date"}
+        return replace(answer, headers={**told, "date": date} if date else told)
+
+    bench.transport = transport
 
 
 # -- a process that ends in between ----------------------------------------------------------------

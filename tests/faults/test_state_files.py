@@ -67,6 +67,17 @@ def test_an_unusable_state_is_refused_before_anything_is_sent(folder: Path, what
     assert_finishes(bench, 3)
 
 
+def test_a_state_of_the_first_version_is_read_and_goes_on(folder: Path) -> None:
+    bench = Bench(folder, jobs(2), faults=[{"on": "submit", "nth": 2, "do": "reset"}])
+    assert bench.run(timeout=100.0).exit_code is ExitCode.STOPPED
+    columns = ("era", "steady", "balance_at")
+    older = [f"ALTER TABLE attempts DROP COLUMN {column}" for column in columns]
+    _sql(*older, "PRAGMA user_version = 1")(bench.state_file)
+    assert bench.states() == {"j1": "downloaded", "j2": "unknown"}
+    assert bench.run().exit_code is ExitCode.DONE
+    assert_finishes(bench, 2)
+
+
 @pytest.mark.parametrize("what", ["empty", "text", "cut", "newer", "another program's"])
 def test_reading_refuses_it_too(folder: Path, what: str) -> None:
     bench = Bench(folder, jobs(1))

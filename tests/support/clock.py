@@ -11,7 +11,7 @@ T = TypeVar("T")
 class FakeClock:
     """Starts in 2026; waiting moves it. `jump` moves the wall alone, `sleep_machine` both."""
 
-    era = "fake"
+    era: str = "fake"
 
     def __init__(self, wall: float = 1_790_000_000.0) -> None:
         self.wall = wall

@@ -113,6 +113,13 @@ def test_retry_after_is_bounded_or_not_believed(text: str, seconds: float | None
     assert retry_after(HttpResponse(429, {"retry-after": text}), NOW) == seconds
 
 
+@pytest.mark.parametrize("ahead", [0.0, 43_200.0, -43_200.0])
+def test_a_date_to_wait_for_is_by_the_services_clock(ahead: float) -> None:
+    dates = {"date": NOW + ahead, "retry-after": NOW + ahead + 90}
+    headers = {name: formatdate(at, usegmt=True) for name, at in dates.items()}
+    assert retry_after(HttpResponse(429, headers), NOW) == 90.0
+
+
 @pytest.mark.parametrize(
     ("result", "trouble"),
     [
