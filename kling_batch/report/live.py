@@ -11,7 +11,7 @@ from kling_batch.report.page import write_report
 from kling_batch.report.summary import Report
 
 REFRESH_SECONDS = 5.0
-SHARE = 50  # a refresh that took one second is not repeated for fifty
+SHARE = 100  # a refresh that took one second is not repeated for a hundred
 
 
 class LivePage:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from decimal import Decimal
+from functools import cache, partial
 
 from kling_batch.report.text import address, iso, link, moment, short_address, shown, span
 from kling_batch.state.records import IN_FLIGHT, JobState, Record
@@ -181,6 +182,7 @@ def summarize(
     """The view of these records; `found` and `decisions` go by job id."""
     kept = list(records)
     decided = {job: word for job, word in (decisions or {}).items() if word in DECISIONS}
+    inputs = cache(partial(_input, facts.copies))  # many pairs share theirs
     pairs: dict[tuple[str, str, str], list[Record]] = {}
     for record in kept:
         request = record.request
@@ -188,7 +190,9 @@ def summarize(
     return Report(
         facts=replace(facts, name=shown(facts.name), manifest=shown(facts.manifest)),
         written=_moment(facts.written_at, facts),
-        rows=tuple(_row(pair, takes, facts, found, decided) for (pair, *_), takes in pairs.items()),
+        rows=tuple(
+            _row(pair, takes, inputs, facts, found, decided) for (pair, *_), takes in pairs.items()
+        ),
         totals=_totals(kept, facts),
         spending=_spending(kept),
         decisions=decided,
@@ -203,6 +207,7 @@ def _pair(record: Record) -> str:
 def _row(
     pair: str,
     records: list[Record],
+    inputs: Callable[[str, str, str], Input],
     facts: Facts,
     found: Mapping[str, Found],
     decisions: Mapping[str, str],
@@ -214,8 +219,8 @@ def _row(
     ordered = sorted(records, key=lambda record: record.take)
     return Row(
         name=shown(pair),
-        image=_input("image", first.image, first.request.image_url, facts.copies),
-        video=_input("motion", first.video, first.request.video_url, facts.copies),
+        image=inputs("image", first.image, first.request.image_url),
+        video=inputs("motion", first.video, first.request.video_url),
         prompt=shown(first.request.prompt) if alike else "",
         settings=_settings(first) if same else "",
         takes=tuple(
@@ -228,7 +233,7 @@ def _row(
     )
 
 
-def _input(kind: str, name: str, url: str, copies: Mapping[str, str]) -> Input:
+def _input(copies: Mapping[str, str], kind: str, name: str, url: str) -> Input:
     label = short_address(url)
     named = shown(name) if name and name != url else label.rpartition("/")[2]
     there = copies.get(url)
