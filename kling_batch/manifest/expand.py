@@ -6,13 +6,16 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kling_batch.manifest.inputs import NO_VARIABLES, Input, Inputs, Kind, Variables
+from kling_batch.manifest.inputs import KINDS, NO_VARIABLES, Input, Inputs, Kind, Variables
 from kling_batch.manifest.nearest import nearest
 from kling_batch.manifest.problems import Finding, Path, finding
+from kling_batch.manifest.shape import Mended
 from kling_batch.manifest.urls import safe
+from kling_batch.model import DURATION_MIN
 from kling_batch.structs import dataclass, field
 
 MAX_JOBS = 250_000
+NO_DOUBTS: frozenset[str] = frozenset()
 _VARIABLE = "vars."
 
 
@@ -22,7 +25,8 @@ class Cell:
 
     ``settings`` and ``variables`` are its own layers merged (not the manifest's defaults);
     ``layers`` are their places, the strongest first. ``id`` is derived from names unless its
-    place states it (``states_id``).
+    place states it (``states_id``). ``doubts`` are what stands in for a mistake that was told:
+    ``id``, ``image``, ``video``, ``vars``.
     """
 
     path: Path
@@ -34,6 +38,7 @@ class Cell:
     id: str
     states_id: bool = False
     file: str = ""
+    doubts: frozenset[str] = NO_DOUBTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +57,10 @@ class Expansion:
     inputs: Inputs
     findings: list[Finding] = field(default_factory=list)
 
-    def pairs(
-        self, pairs: list[dict[str, Any] | None], path: Path, file: str = ""
-    ) -> Iterator[Cell]:
-        """The cells of listed pairs; None stands for a pair that is unusable.
+    def pairs(self, pairs: list[Any], path: Path, file: str = "") -> Iterator[Cell]:
+        """The cells of listed pairs; None stands for what is no pair at all.
 
+        A pair with a mistake has one too, so that all of its mistakes are told at once.
         Empties the list as it goes: of 100,000 pairs, only the jobs stay in memory.
         """
         resolve = self.inputs.resolve
@@ -65,24 +69,55 @@ class Expansion:
                 continue
             pairs[index] = None
             here = (*path, index)
+            if pair.__class__ is not dict:
+                yield self._doubtful(pair, here, file)
+                continue
             image = resolve("image", pair["image"], (*here, "image"), file)
             video = resolve("video", pair["video"], (*here, "video"), file)
-            if image is not None and video is not None:
-                stated = pair.get("id")
-                yield Cell(
-                    here,
-                    image,
-                    video,
-                    pair,
-                    pair.get("vars", NO_VARIABLES),
-                    ((here, pair),),
-                    f"{image.name}--{video.name}" if stated is None else stated,
-                    stated is not None,
-                    file,
-                )
+            doubts = NO_DOUBTS
+            if image is None or video is None:
+                image, video, doubts = _stand_ins(image, video)
+            stated = pair.get("id")
+            yield Cell(
+                here,
+                image,
+                video,
+                pair,
+                pair.get("vars", NO_VARIABLES),
+                ((here, pair),),
+                f"{image.name}--{video.name}" if stated is None else stated,
+                stated is not None,
+                file,
+                doubts,
+            )
+
+    def _doubtful(self, pair: Mended, here: Path, file: str) -> Cell:
+        """The cell of a pair with a mistake of shape, which was told."""
+        sides = [
+            self.inputs.resolve(kind, pair[kind], (*here, kind), file) if kind in pair else None
+            for kind in KINDS
+        ]
+        image, video, doubts = _stand_ins(*sides)
+        stated = pair.get("id")
+        name = f"{image.name}--{video.name}" if stated is None else stated
+        variables = pair.get("vars", NO_VARIABLES)
+        layers: tuple[tuple[Path, Mapping[str, Any]], ...] = ((here, pair),)
+        return Cell(
+            here, image, video, pair, variables, layers, name, stated is not None, file,
+            doubts | pair.doubts,
+        )  # fmt: skip
+
+    def _look_at_sides(self, block: Mended, path: Path) -> None:
+        for kind in KINDS:
+            if f"{kind}s" in block.keys() - block.doubts:
+                self._side(kind, block[f"{kind}s"], (*path, f"{kind}s"))
 
     def block(self, block: Mapping[str, Any], path: Path) -> Iterator[Cell]:
-        """The cells of a matrix block."""
+        """The cells of a matrix block; of one that can't be expanded, its sides are looked at."""
+        doubts = block.doubts if isinstance(block, Mended) else NO_DOUBTS
+        if isinstance(block, Mended) and "with" in doubts:
+            self._look_at_sides(block, path)
+            return
         images = self._side("image", block["images"], (*path, "images"))
         videos = self._side("video", block["videos"], (*path, "videos"))
         # By name, so that the order of keys in the file is not part of any id.
@@ -117,6 +152,7 @@ class Expansion:
                     picked.variables,
                     picked.layers,
                     f"{image_name}--{video_name}{picked.id_tail}",
+                    doubts=doubts,
                 )
 
     def _side(self, kind: Kind, given: str | list[str], path: Path) -> list[Input | None]:
@@ -163,6 +199,17 @@ class Expansion:
             if not wrong:
                 excluded.add(entry)
         return excluded
+
+
+def _stand_ins(image: Input | None, video: Input | None) -> tuple[Input, Input, frozenset[str]]:
+    """What stands for an input that is not known, and which those are."""
+    sides = {"image": image, "video": video}
+    unknown = frozenset(kind for kind, side in sides.items() if side is None)
+    return image or _NO_IMAGE, video or _NO_VIDEO, unknown | ({"id"} if unknown else set())
+
+
+_NO_IMAGE = Input("x", "https://example.com/x", NO_VARIABLES)
+_NO_VIDEO = Input("x", "https://example.com/x", NO_VARIABLES, duration=DURATION_MIN)
 
 
 @dataclass(frozen=True, slots=True)

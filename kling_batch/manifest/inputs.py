@@ -12,6 +12,7 @@ from kling_batch.manifest.problems import Finding, Path, finding
 from kling_batch.structs import dataclass
 
 Kind = Literal["image", "video"]
+KINDS: tuple[Kind, Kind] = ("image", "video")
 Variables = Mapping[str, Any]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")

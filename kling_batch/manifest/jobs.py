@@ -7,7 +7,7 @@ from typing import Any
 
 from kling_batch.manifest.bounds import TemplateFault, group
 from kling_batch.manifest.decisions import new_takes, redo_takes, take_id
-from kling_batch.manifest.expand import MAX_JOBS, Cell
+from kling_batch.manifest.expand import MAX_JOBS, NO_DOUBTS, Cell
 from kling_batch.manifest.inputs import Input, Variables
 from kling_batch.manifest.outputs import (
     DEFAULT_FILENAME,
@@ -17,6 +17,7 @@ from kling_batch.manifest.outputs import (
 )
 from kling_batch.manifest.problems import Finding, Line, Path, finding, path_text
 from kling_batch.manifest.prompt import Templates, is_template
+from kling_batch.manifest.shape import STAND_INS
 from kling_batch.model import DURATION_MAX_IMAGE, PROMPT_MAX, Job, JobRequest
 from kling_batch.structs import dataclass, field
 
@@ -65,7 +66,7 @@ class Assembly:
     defaults: Mapping[str, Any]
     variables: Variables
     filename: str = DEFAULT_FILENAME
-    blind: bool = False
+    doubts: frozenset[str] = NO_DOUBTS
     marked: Collection[str] = ()
     redone: dict[str, str] = field(default_factory=dict)
     files: dict[Path, str] = field(default_factory=dict)
@@ -95,9 +96,8 @@ class Assembly:
             return False
         for key in terms.lacking:
             self._lacking.setdefault(key, []).append(cell)
-        fits = len(cell.id) < _ID_MAX - _TAKE_MAX or self._id_fits(cell, takes)
-        if not fits or terms.lacking:
-            return True
+        if len(cell.id) >= _ID_MAX - _TAKE_MAX:
+            self._check_id(cell, takes)
         if terms.duration > DURATION_MAX_IMAGE:
             self._check_orientation(cell, terms)
         self._make(cell, terms, 1)
@@ -122,17 +122,20 @@ class Assembly:
         settings = {**self._base, **cell.settings}
         if cell.video.duration is not None and "duration_seconds" not in cell.settings:
             settings["duration_seconds"] = cell.video.duration
-        prompt: str = settings.get("prompt", "")
+        lacking = tuple(key for key in _MENDS if key not in settings)
+        for key in lacking:  # so that what else is wrong is told at once
+            settings[key] = STAND_INS[key]
+        prompt: str = settings["prompt"]
         templated = is_template(prompt)
         return _Terms(
             cell.settings,
             cell.video.duration,
             settings,
             int(settings["takes"]),
-            int(settings.get("duration_seconds", 0)),
+            int(settings["duration_seconds"]),
             prompt if templated else prompt.strip(),
             templated,
-            tuple(key for key in _MENDS if key not in settings),
+            lacking,
         )
 
     def redo(self, decisions: Mapping[str, str]) -> None:
@@ -154,21 +157,20 @@ class Assembly:
         if terms.is_template:
             scope = self._scope(cell, terms, job_id, take)
             rendered = self._render(cell, prompt, scope, self.origin(cell, "prompt"), job_id)
-            if rendered is None:
-                return
-            prompt = rendered.strip()
+            prompt = STAND_INS["prompt"] if rendered is None else rendered.strip()
         if not 0 < len(prompt) <= PROMPT_MAX:
             self._bad_length(cell, len(prompt), job_id)
         output = f"{job_id}.mp4"
         if self.filename != DEFAULT_FILENAME:
             scope = self._scope(cell, terms, job_id, take)
             made = self._render(cell, self.filename, scope, ("output", "filename"), job_id)
-            if made is None:
-                return
-            output = made
-            self._bad_output(cell, output, job_id)
+            if made is not None:
+                output = made
+                self._bad_output(cell, output, job_id)
         elif (len(job_id) <= RESERVED_MAX or "." in job_id) and is_reserved(job_id):
             self._bad_output(cell, output, job_id)
+        if cell.doubts and (not cell.states_id or self.filename != DEFAULT_FILENAME):
+            return  # it may be another's twin only by what stands in
         settings = terms.settings
         request = JobRequest(
             prompt,
@@ -182,16 +184,15 @@ class Assembly:
         self.jobs.append(Job(job_id, request, output, name, take, image, video))
         self.origins.append(_id_path(cell) if cell.states_id else cell.path)
 
-    def _id_fits(self, cell: Cell, takes: int) -> bool:
+    def _check_id(self, cell: Cell, takes: int) -> None:
         longest = len(cell.id) if takes == 1 else len(take_id(cell.id, takes))
         if longest <= _ID_MAX:
-            return True
+            return
         said = f"the id `{cell.id[:60]}…` has {longest} characters, at most {_ID_MAX} are allowed"
         if takes > 1:
             said = f"{said} (with `.take{takes}`)"
         hint = "give a short `id:`, or shorter names"
         self.note(cell, Finding(_id_path(cell), (said,), hint), cell.id)
-        return False
 
     def _scope(self, cell: Cell, terms: _Terms, job_id: str, take: int) -> dict[str, Any]:
         video = _input_scope(cell.video)
@@ -213,8 +214,10 @@ class Assembly:
         try:
             return self._templates.render(text, scope)
         except TemplateFault as fault:
-            faults = () if self.blind else (fault, *self._templates.further(text, scope, fault))
-            for one in faults:
+            doubts = self.doubts | cell.doubts
+            for one in (fault, *self._templates.further(text, scope, fault)):
+                if doubts and _comes_of(one, doubts):
+                    continue
                 made = Finding(origin, (one.message,), one.hint, needle=one.needle, row=one.row)
                 self.note(cell, made, job_id)
             return None
@@ -307,6 +310,14 @@ class Assembly:
         else:
             said = f"{len(cells):,} pairs have no `{key}`, this one first"
         return Finding(first.path, (said,), _MENDS[key], file=first.file)
+
+
+def _comes_of(fault: TemplateFault, doubts: Collection[str]) -> bool:
+    """Whether the fault may come of a mistake that was told already."""
+    name = fault.needle
+    if not name:
+        return not fault.row  # what has a line was seen in the template alone
+    return name in doubts or name.partition(".")[0] in doubts
 
 
 def _id_path(cell: Cell) -> Path:

@@ -210,7 +210,7 @@ class _Loading:
         inputs = Inputs(value, private=self.private)
         expansion = Expansion(inputs)
         assembly = Assembly(
-            value.get("defaults") or {}, value.get("vars") or {}, filename, shape.blind
+            value.get("defaults") or {}, value.get("vars") or {}, filename, shape.doubts
         )
         assembly.marked = marked(decisions)
         for cell in self._cells(value, expansion, checks):
@@ -259,10 +259,10 @@ class _Loading:
 
     def _shaped(
         self, pairs: list[dict[str, Any]], path: Way, file: str, checks: Checks
-    ) -> list[dict[str, Any] | None]:
+    ) -> list[Any]:
         schema = checks.root["definitions"]["pair"]
         check, explain = checks.check(schema), Explainer(checks)
-        shaped: list[dict[str, Any] | None] = list(pairs)
+        shaped: list[Any] = list(pairs)
         for index, pair in enumerate(pairs):
             if not check(pair):
                 found = explain.findings(schema, pair, (*path, index))

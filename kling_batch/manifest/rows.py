@@ -8,6 +8,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from kling_batch.manifest.inputs import KINDS
+from kling_batch.manifest.nearest import nearest
 from kling_batch.manifest.problems import Finding, Path, Place
 from kling_batch.structs import dataclass
 
@@ -110,9 +112,21 @@ def _header(columns: list[str], file: str, path: Path, keys: frozenset[str]) -> 
         else:
             said = f"the column `{column[:60]}` can't be a variable's name"
             hint = "letters, digits and _ only, not starting with a digit; not `vars`"
-        place = Place(1, 1 + sum(len(name) + 1 for name in columns[:index]), max(1, len(column)))
+        place = _place(columns, index)
         findings.append(Finding((*path, column), (said,), hint, file=file, place=place))
+    variables = [column for column in columns if column not in keys]
+    for kind in KINDS if not findings else ():
+        if kind not in columns:
+            near = nearest(kind, variables)
+            hint = f"did you mean it by `{near}`?" if near else f"add a column `{kind}`"
+            place = _place(columns, columns.index(near) if near else 0)
+            said = f"there is no column `{kind}`"
+            findings.append(Finding((*path, near or kind), (said,), hint, file=file, place=place))
     return findings
+
+
+def _place(columns: list[str], index: int) -> Place:
+    return Place(1, 1 + sum(len(name) + 1 for name in columns[:index]), max(1, len(columns[index])))
 
 
 def _at(path: Path, file: str, line: int, said: str, hint: str = "") -> Finding:

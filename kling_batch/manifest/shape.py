@@ -5,7 +5,7 @@ The compiled checks (schema.py) say yes or no. jsonschema is loaded only for wha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from kling_batch.manifest.problems import Finding, Path, finding
@@ -23,7 +23,7 @@ from kling_batch.manifest.wording import (
 )
 from kling_batch.structs import dataclass
 
-_STAND_INS: dict[str, Any] = {
+STAND_INS: dict[str, Any] = {
     "quality_mode": "720p",
     "character_orientation": "video",
     "duration_seconds": 3,
@@ -33,20 +33,30 @@ _STAND_INS: dict[str, Any] = {
 """Stand for settings that are wrong, so that one mistake is not told twice."""
 
 
+class Mended(dict[str, Any]):
+    """A pair or a matrix block without what is wrong in it, so that the rest can be looked at.
+
+    ``doubts``: what is not as its author meant it: ``id``, ``image``, ``video``, ``vars``; of a
+    block that can't be expanded, ``images``, ``videos``, ``with``.
+    """
+
+    doubts: frozenset[str]
+
+
 @dataclass(slots=True)
 class Shape:
-    """What was found, and the document without it. ``blind``: variables are missing from it."""
+    """What was found, and the document without it; ``doubts`` are variables that are missing."""
 
     value: dict[str, Any]
     findings: list[Finding]
-    blind: bool = False
+    doubts: frozenset[str] = frozenset()
 
 
 def inspect(checks: Checks, value: Any) -> Shape:
     """The document's faults of shape. In what is returned, unusable parts are None or gone."""
     if not isinstance(value, dict):
         said = f"a manifest is a mapping, found {describe(value)}"
-        return Shape({}, [finding((), said, hint="start with `version: 1`")], blind=True)
+        return Shape({}, [finding((), said, hint="start with `version: 1`")])
     shape = Shape(dict(value), [])
     explain = Explainer(checks)
     for section, schema in checks.root["properties"].items():
@@ -75,10 +85,23 @@ def _inspect_section(
     found = explain.findings(schema, value, (section,))
     shape.findings += found
     if section == "defaults":
-        shape.value[section] = mended(value, found, 1)
+        shape.value[section] = mended(value, found, 1) or dict(STAND_INS)
+    elif section == "vars":
+        _mend_variables(shape, found)
     else:
         del shape.value[section]
-        shape.blind = shape.blind or section == "vars"
+
+
+def _mend_variables(shape: Shape, findings: Iterable[Finding]) -> None:
+    """Leave out the variables that are wrong: what is said of others is still true."""
+    wrong = {found.path[1:2] for found in findings}
+    if () in wrong or not isinstance(shape.value["vars"], dict):
+        del shape.value["vars"]
+        shape.doubts = frozenset({"vars"})
+        return
+    names = {name for (name,) in wrong}
+    shape.value["vars"] = {k: v for k, v in shape.value["vars"].items() if k not in names}
+    shape.doubts = frozenset(f"vars.{name}" for name in names)
 
 
 def _inspect_items(
@@ -93,7 +116,7 @@ def _inspect_items(
             copy = copy if copy is not value else value.copy()
             found = explain.findings(items, item, (section, place))
             shape.findings += found
-            copy[place] = mended(item, found, 2) if section == "pairs" else None
+            copy[place] = _mended_item(section, item, found)
     frame = {key: inner for key, inner in schema.items() if key != "items"}
     if isinstance(value, dict) and not all(map(checks.check(schema["propertyNames"]), value)):
         frame["additionalProperties"] = {}
@@ -101,23 +124,56 @@ def _inspect_items(
     shape.value[section] = copy
 
 
-def mended(item: Any, findings: Iterable[Finding], depth: int) -> dict[str, Any] | None:
-    """The item with stand-ins for wrong settings and without unknown keys; None: beyond that."""
+def _mended_item(section: str, item: Any, findings: Sequence[Finding]) -> Mended | None:
+    if section == "pairs":
+        return mended(item, findings, 2)
+    if section == "matrix" and isinstance(item, dict):
+        return _mended_block(item, findings)
+    return None
+
+
+def _mended_block(block: dict[str, Any], findings: Sequence[Finding]) -> Mended:
+    """The block without wrong axis values, and with stand-ins for wrong settings of its `set`."""
+    made = Mended(block)
+    wrong = {found.path[2:3] for found in findings}
+    values = {found.path[3:5] for found in findings if found.path[2:3] == ("with",)}
+    if wrong <= {("set",), ("with",)} and all(len(value) == 2 for value in values):
+        doubts = {"id"}
+        if ("set",) in wrong:
+            said = [found for found in findings if found.path[2] == "set"]
+            given = mended(block["set"], said, 3)
+            made["set"] = dict(STAND_INS) if given is None else given
+            doubts |= {"vars"} if given is None else given.doubts & {"vars"}
+        axes = {
+            key: [one for index, one in enumerate(listed) if (key, index) not in values]
+            for key, listed in block.get("with", {}).items()
+        }
+        if all(axes.values()):
+            made["with"], made.doubts = axes, frozenset(doubts)
+            return made
+    made.doubts = frozenset({"with", *(side for side in ("images", "videos") if (side,) in wrong)})
+    return made
+
+
+def mended(item: Any, findings: Iterable[Finding], depth: int) -> Mended | None:
+    """The settings or the pair with stand-ins for what is wrong; None where it is no mapping.
+
+    A pair's wrong image or video is gone from it, and what it would be called is in doubt.
+    """
     if not isinstance(item, dict):
-        return dict(_STAND_INS) if depth == 1 else None
-    made = dict(item)
+        return None
+    made, doubts = Mended(item), set()
     for found in findings:
-        if len(found.path) <= depth:
-            return None
-        key = str(found.path[depth])
-        if key in _STAND_INS:
-            made[key] = _STAND_INS[key]
-        elif depth > 1 and key in ("id", "image", "video", "vars"):
-            return None
-        else:
-            made.pop(key, None)
-    # A misspelt `image` was told as an unknown key only.
-    return made if depth == 1 or ("image" in made and "video" in made) else None
+        # A misspelt key was told as that, and not as one that is missing.
+        meant = found.hint[14:-2] if found.hint.startswith("did you mean `") else ""
+        for key in (meant, *map(str, found.path[depth : depth + 1])):
+            if key in STAND_INS:
+                made[key] = STAND_INS[key]
+            else:
+                made.pop(key, None)
+                doubts |= {key} & {"id", "image", "video", "vars"}
+    made.doubts = frozenset(doubts | {"image", "video"} - made.keys())
+    return made
 
 
 class Explainer:

@@ -126,3 +126,24 @@ def test_a_bracket_that_is_never_closed_is_shown_in_the_last_line_that_there_is(
         ((line, column, _, hint),) = problems(tmp_path / "m.yaml", f"pairs: [{end}")
         assert (line, column) == (5, 8)
         assert "a bracket is not closed" in hint
+
+
+def test_a_column_that_every_row_needs_is_missed_once(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("imgae,video\nknight,waltz\nknight,waltz\n")
+    ((line, column, message, hint),) = problems(tmp_path / "m.yaml", "pairs_from: [t.csv]\n")
+    assert (line, column, message) == (1, 1, "there is no column `image`")
+    assert "imgae" in hint
+
+
+def test_a_mistake_in_a_pair_hides_no_other_of_it(tmp_path: Path) -> None:
+    text = (
+        "pairs:\n- {image: knigth, video: waltz, id: a, prompt: '{{ vars.x }}'}\n"
+        "- {image: knight, video: waltz, id: a, prompt: '{{ image.mood }}', takes: 0}\n"
+        "- {image: knigth, video: waltz, prompt: '{{ image.mood }}'}\n"
+    )
+    told = [(line, said) for line, _, said, _ in problems(tmp_path / "m.yaml", text)]
+    assert [line for line, _ in told] == [6, 6, 7, 7, 7, 8]
+    # What may come of the image that is not known is not said.
+    assert [said for _, said in told if "image.mood" in said] == [
+        "unknown variable `image.mood` (job `a`)"
+    ]
