@@ -152,7 +152,9 @@ class Expansion:
                     picked.variables,
                     picked.layers,
                     f"{image_name}--{video_name}{picked.id_tail}",
-                    doubts=doubts,
+                    False,
+                    "",
+                    doubts,
                 )
 
     def _side(self, kind: Kind, given: str | list[str], path: Path) -> list[Input | None]:
