@@ -42,6 +42,17 @@ def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
 
 
 @contextmanager
+def private_part(path: Path) -> Iterator[Path]:
+    """An empty file beside it for what is to be put in its place whole; gone if it is not."""
+    part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+    try:
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, PRIVATE))
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
 def _written_part(path: Path, data: bytes, mode: int) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from kling_batch.clock import Clock, Moment, age, moment
 from kling_batch.errors import KlingBatchError, ServiceStopped, StateUnusable
-from kling_batch.files import PRIVATE, disk_failed, write_new
+from kling_batch.files import PRIVATE, disk_failed, place_new, private_part, write_new
 from kling_batch.structs import dataclass
 
 if TYPE_CHECKING:
@@ -79,6 +79,20 @@ def _unusable(path: Path, error: Exception) -> KlingBatchError:
     )
 
 
+def _make(path: Path) -> None:
+    """Made under another name: of two first runs, one would find the other's half made."""
+    with private_part(path) as part:
+        _opened(part).close()
+        with suppress(FileExistsError):  # the other was quicker: its ledger is the one
+            place_new(part, path)
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, timeout=30)
+    db.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; {_SCHEMA}")
+    return db
+
+
 class Ledger:
     """One account's ledger. Times are judged by steady time within an era, else by wall time."""
 
@@ -87,11 +101,9 @@ class Ledger:
         self._clock = clock
         self._turn: FileLock | None = None
         try:
-            path.touch(PRIVATE)
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
-            self._db.executescript(
-                f"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; {_SCHEMA}"
-            )
+            if not path.exists():
+                _make(path)
+            self._db = _opened(path)
         except (OSError, sqlite3.Error) as error:
             raise _unusable(path, error) from error
 

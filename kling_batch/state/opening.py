@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import socket
 import sqlite3
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kling_batch.errors import KlingBatchError, StateHeld, StateUnusable
-from kling_batch.files import PRIVATE, disk_failed, sync_folder, write_whole
+from kling_batch.files import PRIVATE, disk_failed, private_part, sync_folder, write_whole
 from kling_batch.state.store import (
     APPLICATION_ID,
     SCHEMA,
@@ -126,24 +125,21 @@ def _holder(path: Path) -> str:
 
 def _create(path: Path, identity: Identity) -> None:
     """Made under another name and then moved, so that a state is whole or not there at all."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, PRIVATE))
-        db = sqlite3.connect(part, isolation_level=None)
-        try:
-            db.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; {SCHEMA}")
-            db.executemany(
-                "INSERT INTO meta VALUES (?, ?)",
-                [("name", identity.name), ("manifest", identity.manifest)],
-            )
-        finally:
-            db.close()
-        part.replace(path)
-        sync_folder(path.parent)
+        with private_part(path) as part:
+            db = sqlite3.connect(part, isolation_level=None)
+            try:
+                db.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; {SCHEMA}")
+                db.executemany(
+                    "INSERT INTO meta VALUES (?, ?)",
+                    [("name", identity.name), ("manifest", identity.manifest)],
+                )
+            finally:
+                db.close()
+            part.replace(path)
+            sync_folder(path.parent)
     except (sqlite3.Error, OSError) as error:
         raise StateNotWritten(path, error) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _open(path: Path, mode: str) -> Store:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def fill(ledger: Ledger, slots: int, per_hour: int = 24) -> None:
 
 
 def reopened(folder: Path, clock: FakeClock, era: str = "fake") -> Ledger:
-    clock.era = era  # type: ignore[misc]
+    clock.era = era
     return Ledger(folder / "account.db", clock)
 
 
@@ -190,3 +191,18 @@ def test_the_ledger_is_private_and_a_broken_one_is_refused(
     broken.write_text("no database" * 100)
     with pytest.raises(StateUnusable):
         Ledger(broken, clock)
+
+
+def test_first_runs_at_one_moment_make_one_ledger(folder: Path, clock: FakeClock) -> None:
+    def begin(path: Path) -> float:
+        ledger = Ledger(path, clock)
+        try:
+            return ledger.take_slot(3)
+        finally:
+            ledger.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        for turn in range(25):
+            waits = list(pool.map(begin, [folder / f"{turn}.db"] * 4))
+            assert sorted(wait > 0 for wait in waits) == [False, False, False, True]
+    assert not list(folder.glob(".*"))
