@@ -56,7 +56,8 @@ class Reconciler:
     def take_up(self, record: Record, attempt: Attempt) -> None:
         """Begin to look for what became of this submission."""
         earlier = self._batch.store.job_ids_before(attempt.id)
-        self._claims[record.id] = Claim(attempt, record.request, earlier)
+        same_era = attempt.era == self._batch.clock.era
+        self._claims[record.id] = Claim(attempt, record.request, earlier, same_era=same_era)
         self._inquiries[record.id] = Inquiry(begun=self._batch.clock.steady())
 
     @property

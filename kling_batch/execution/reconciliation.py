@@ -47,7 +47,7 @@ class Claim:
 
     `earlier` are the service's ids of our jobs that were bought before: an order without a clock.
     `shift` makes the attempt's times the service's, and `slack` is how far out of its time a
-    fitting job may lie and still be ours. Both are seconds.
+    fitting job may lie and still be ours. Both are seconds. `same_era`: its age is by steady time.
     """
 
     attempt: Attempt
@@ -55,6 +55,7 @@ class Claim:
     earlier: frozenset[str] = frozenset()
     shift: float = 0.0
     slack: float = NEAR
+    same_era: bool = True
 
     @property
     def since(self) -> float:
@@ -125,13 +126,28 @@ def weigh(
     evidence: dict[str, Evidence] = {}
     by_request: dict[JobRequest, list[Claim]] = {}
     for claim in sorted(claims, key=lambda one: one.attempt.sent_at):
-        by_request.setdefault(claim.request, []).append(claim)
+        by_request.setdefault(claim.request, []).append(_doubted(claim, reading, ours))
     free = [job for job in reading.jobs if job.job_id not in owned]
     for alike in by_request.values():
         evidence.update(
             _share(alike, free, _absence(alike, reading, free, ours, lists_our_contract))
         )
     return evidence
+
+
+def _doubted(claim: Claim, reading: Reading, ours: Mapping[str, float]) -> Claim:
+    """The claim with as much more slack as the times of our own jobs are out of theirs.
+
+    So a clock shows that was wrong when it was sent and is right again. Where another era began
+    since, and no job of ours is told to hold it to, no time proves anything.
+    """
+    out = [
+        abs(job.created_at - ours[job.job_id] - claim.shift)
+        for job in reading.jobs
+        if job.job_id in ours and job.created_at is not None
+    ]
+    most = max(out, default=0.0 if claim.same_era else inf)
+    return replace(claim, slack=claim.slack + most) if most > AFTER else claim
 
 
 def _share(
@@ -304,6 +320,11 @@ def balance_dropped(
     """Whether the balance fell by the price beyond what is known to have been spent since."""
     if claim.attempt.balance_before is None or balance is None:
         return False
+    if (balance.credits, balance.seen_at) == (
+        claim.attempt.balance_before,
+        claim.attempt.balance_at,
+    ):
+        return False  # it was not seen since, so that it tells nothing
     expected = claim.attempt.balance_before
     seen_at = claim.attempt.balance_at or claim.attempt.sent_at
     for record in records:

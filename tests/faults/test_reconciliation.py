@@ -413,6 +413,22 @@ def test_a_clock_that_was_wrong_before_the_machine_was_started_anew(
     assert_bought_once(bench, 4)
 
 
+@pytest.mark.parametrize(("jump", "later"), [(-43_200.0, 60.0), (-10_800.0, 60.0), (43_200.0, 5e4)])
+@pytest.mark.parametrize("nth", [1, 4])
+def test_a_clock_that_was_wrong_then_hides_no_job_that_the_history_is_slow_to_show(
+    folder: Path, jump: float, later: float, nth: int
+) -> None:
+    bench = bench_with(folder, 4, lost(nth), lag=60)
+    bench.clock.jump(jump)
+    bench.run(timeout=30.0)
+    bench.clock.era = "another boot"
+    bench.clock.jump(-jump)
+    bench.clock.sleep(later)
+    result = bench.run()
+    assert result.exit_code in (ExitCode.DONE, ExitCode.OUTCOME_UNKNOWN)
+    assert_bought_once(bench, 4)
+
+
 def without_date(bench: Bench, date: str) -> None:
     """The service says this instead of its time; "": nothing."""
     handle = bench.transport
