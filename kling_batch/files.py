@@ -44,7 +44,7 @@ def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
 @contextmanager
 def private_part(path: Path) -> Iterator[Path]:
     """An empty file beside it for what is to be put in its place whole; gone if it is not."""
-    part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+    part = _part_of(path)
     try:
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, PRIVATE))
         yield part
@@ -54,7 +54,7 @@ def private_part(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _written_part(path: Path, data: bytes, mode: int) -> Iterator[Path]:
-    part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+    part = _part_of(path)
     try:
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(handle, "wb") as file:
@@ -65,6 +65,10 @@ def _written_part(path: Path, data: bytes, mode: int) -> Iterator[Path]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def _part_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
 
 
 def place_new(part: Path, path: Path) -> None:

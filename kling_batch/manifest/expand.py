@@ -57,7 +57,9 @@ class Expansion:
     inputs: Inputs
     findings: list[Finding] = field(default_factory=list)
 
-    def pairs(self, pairs: list[Any], path: Path, file: str = "") -> Iterator[Cell]:
+    def pairs(
+        self, pairs: list[dict[str, Any] | None], path: Path, file: str = ""
+    ) -> Iterator[Cell]:
         """The cells of listed pairs; None stands for what is no pair at all.
 
         A pair with a mistake has one too, so that all of its mistakes are told at once.
@@ -69,14 +71,15 @@ class Expansion:
                 continue
             pairs[index] = None
             here = (*path, index)
-            if pair.__class__ is not dict:
-                yield self._doubtful(pair, here, file)
-                continue
-            image = resolve("image", pair["image"], (*here, "image"), file)
-            video = resolve("video", pair["video"], (*here, "video"), file)
-            doubts = NO_DOUBTS
+            image = video = None
+            if "image" in pair:
+                image = resolve("image", pair["image"], (*here, "image"), file)
+            if "video" in pair:
+                video = resolve("video", pair["video"], (*here, "video"), file)
+            doubts = pair.doubts if isinstance(pair, Mended) else NO_DOUBTS
             if image is None or video is None:
-                image, video, doubts = _stand_ins(image, video)
+                image, video, unknown = _stand_ins(image, video)
+                doubts |= unknown
             stated = pair.get("id")
             yield Cell(
                 here,
@@ -90,22 +93,6 @@ class Expansion:
                 file,
                 doubts,
             )
-
-    def _doubtful(self, pair: Mended, here: Path, file: str) -> Cell:
-        """The cell of a pair with a mistake of shape, which was told."""
-        sides = [
-            self.inputs.resolve(kind, pair[kind], (*here, kind), file) if kind in pair else None
-            for kind in KINDS
-        ]
-        image, video, doubts = _stand_ins(*sides)
-        stated = pair.get("id")
-        name = f"{image.name}--{video.name}" if stated is None else stated
-        variables = pair.get("vars", NO_VARIABLES)
-        layers: tuple[tuple[Path, Mapping[str, Any]], ...] = ((here, pair),)
-        return Cell(
-            here, image, video, pair, variables, layers, name, stated is not None, file,
-            doubts | pair.doubts,
-        )  # fmt: skip
 
     def _look_at_sides(self, block: Mended, path: Path) -> None:
         for kind in KINDS:
@@ -204,10 +191,10 @@ class Expansion:
 
 
 def _stand_ins(image: Input | None, video: Input | None) -> tuple[Input, Input, frozenset[str]]:
-    """What stands for an input that is not known, and which those are."""
+    """What stands for an input that is not known, and what is in doubt by that."""
     sides = {"image": image, "video": video}
     unknown = frozenset(kind for kind, side in sides.items() if side is None)
-    return image or _NO_IMAGE, video or _NO_VIDEO, unknown | ({"id"} if unknown else set())
+    return image or _NO_IMAGE, video or _NO_VIDEO, unknown | {"id"}
 
 
 _NO_IMAGE = Input("x", "https://example.com/x", NO_VARIABLES)

@@ -259,10 +259,10 @@ class _Loading:
 
     def _shaped(
         self, pairs: list[dict[str, Any]], path: Way, file: str, checks: Checks
-    ) -> list[Any]:
+    ) -> list[dict[str, Any] | None]:
         schema = checks.root["definitions"]["pair"]
         check, explain = checks.check(schema), Explainer(checks)
-        shaped: list[Any] = list(pairs)
+        shaped: list[dict[str, Any] | None] = list(pairs)
         for index, pair in enumerate(pairs):
             if not check(pair):
                 found = explain.findings(schema, pair, (*path, index))

@@ -165,8 +165,7 @@ def mended(item: Any, findings: Iterable[Finding], depth: int) -> Mended | None:
     made, doubts = Mended(item), set()
     for found in findings:
         # A misspelt key was told as that, and not as one that is missing.
-        meant = found.hint[14:-2] if found.hint.startswith("did you mean `") else ""
-        for key in (meant, *map(str, found.path[depth : depth + 1])):
+        for key in (_meant(found), *map(str, found.path[depth : depth + 1])):
             if key in STAND_INS:
                 made[key] = STAND_INS[key]
             else:
@@ -174,6 +173,12 @@ def mended(item: Any, findings: Iterable[Finding], depth: int) -> Mended | None:
                 doubts |= {key} & {"id", "image", "video", "vars"}
     made.doubts = frozenset(doubts | {"image", "video"} - made.keys())
     return made
+
+
+def _meant(found: Finding) -> str:
+    """The key that a misspelt one was meant for; empty where that is not what was found."""
+    misspelt = found.on_key and found.hint.startswith("did you mean `")
+    return found.hint[14:-2] if misspelt else ""
 
 
 class Explainer:
@@ -189,11 +194,7 @@ class Explainer:
         for error in self._errors(schema, value):
             for said in self._said(error, path):
                 found.setdefault((said.path, str(said.said[0])), said)
-        meant = {
-            (said.path[:-1], f"`{said.hint[14:-2]}` is missing")
-            for said in found.values()
-            if said.hint.startswith("did you mean")
-        }
+        meant = {(said.path[:-1], f"`{_meant(said)}` is missing") for said in found.values()}
         return [said for key, said in found.items() if key not in meant]
 
     def _errors(self, schema: Schema, value: Any) -> Iterator[ValidationError]:

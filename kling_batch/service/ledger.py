@@ -152,8 +152,9 @@ class Ledger:
             return wait
 
     def _wait(self, per_hour: int) -> float:
+        self._forget_block()
         self._forget_old()
-        wait = self._blocked()
+        wait = self.blocked_for()
         count = int(self._db.execute("SELECT count(*) FROM submissions").fetchone()[0])
         if count >= per_hour:
             nth = self._db.execute(
@@ -182,13 +183,10 @@ class Ledger:
                 (wall, era, steady, era, wall),
             )
 
-    def _blocked(self) -> float:
-        """Seconds until the block ends; what is over, or can't be, is dropped."""
-        ages = [self._age(row) for row in self._db.execute("SELECT wall, era, steady FROM blocks")]
-        if any(not -HOUR <= age <= 0 for age in ages):
+    def _forget_block(self) -> None:
+        blocks = list(self._db.execute("SELECT wall, era, steady FROM blocks"))
+        if any(not -HOUR <= self._age(row) <= 0 for row in blocks):
             self._db.execute("DELETE FROM blocks")
-            return 0.0
-        return max((-age for age in ages), default=0.0)
 
     def _ages(self, table: str) -> list[float]:
         rows = self._db.execute(f"SELECT wall, era, steady FROM {table} ORDER BY rowid")  # noqa: S608

@@ -174,6 +174,8 @@ def _open(path: Path, mode: str) -> Store:
         raise _damaged(path, str(error)) from error
     if not ours:
         raise _damaged(path, "it is another program's database")
+    if version < 1:
+        raise _damaged(path, "it does not tell its version")
     if version > SCHEMA_VERSION:
         raise StateUnusable(
             f"{path} was written by a newer kling-batch (state version {version},"

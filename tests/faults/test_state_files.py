@@ -41,6 +41,7 @@ UNUSABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a head alone": (lambda path: path.write_bytes(path.read_bytes()[:16]), "damaged"),
     "overwritten": (_overwrite, "damaged"),
     "newer": (_sql(f"PRAGMA user_version = {SCHEMA_VERSION + 1}"), "newer kling-batch"),
+    "without a version": (_sql("PRAGMA user_version = 0"), "does not tell its version"),
     "another program's": (_sql("PRAGMA application_id = 7"), "another program's"),
     "another manifest's": (_sql("UPDATE meta SET value = 'x' WHERE key = 'name'"), "is the state"),
     "read-only": (lambda path: path.chmod(0o400), "read-only"),

@@ -135,6 +135,13 @@ def test_a_column_that_every_row_needs_is_missed_once(tmp_path: Path) -> None:
     assert "imgae" in hint
 
 
+def test_a_wrong_word_that_is_like_a_key_hides_nothing(tmp_path: Path) -> None:
+    text = "pairs:\n- {image: knight, video: walz, character_orientation: vidoe}\n"
+    found = [message for _, _, message, _ in problems(tmp_path / "m.yaml", text)]
+    assert len(found) == 2
+    assert any("`walz`" in one for one in found)
+
+
 def test_a_mistake_in_a_pair_hides_no_other_of_it(tmp_path: Path) -> None:
     text = (
         "pairs:\n- {image: knigth, video: waltz, id: a, prompt: '{{ vars.x }}'}\n"
