@@ -93,15 +93,20 @@ def _inspect_section(
 
 
 def _mend_variables(shape: Shape, findings: Iterable[Finding]) -> None:
-    """Leave out the variables that are wrong: what is said of others is still true."""
+    """Leave out what is no name and put stand-ins for wrong values: the rest is still true."""
     wrong = {found.path[1:2] for found in findings}
     if () in wrong or not isinstance(shape.value["vars"], dict):
         del shape.value["vars"]
         shape.doubts = frozenset({"vars"})
         return
-    names = {name for (name,) in wrong}
-    shape.value["vars"] = {k: v for k, v in shape.value["vars"].items() if k not in names}
-    shape.doubts = frozenset(f"vars.{name}" for name in names)
+    # A wrong value's name is known all the same, and may be what a misspelt one was meant for.
+    unnamed = {found.path[1] for found in findings if found.on_key}
+    shape.value["vars"] = {
+        name: STAND_INS["prompt"] if (name,) in wrong else value
+        for name, value in shape.value["vars"].items()
+        if name not in unnamed
+    }
+    shape.doubts = frozenset(f"vars.{name}" for (name,) in wrong)
 
 
 def _inspect_items(

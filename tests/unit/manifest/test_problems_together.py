@@ -154,3 +154,14 @@ def test_a_mistake_in_a_pair_hides_no_other_of_it(tmp_path: Path) -> None:
     assert [said for _, said in told if "image.mood" in said] == [
         "unknown variable `image.mood` (job `a`)"
     ]
+
+
+def test_a_variable_with_a_wrong_value_is_still_known_by_name(tmp_path: Path) -> None:
+    text = (
+        "vars: {place: [Rome]}\n"
+        "pairs: [{image: knight, video: waltz, prompt: '{{ vars.plce }} {{ vars.place.x }}'}]\n"
+    )
+    value, template = problems(tmp_path / "m.yaml", text)
+    assert "found a list" in value[2]
+    assert "`vars.plce`" in template[2]
+    assert "did you mean `vars.place`" in template[3]
