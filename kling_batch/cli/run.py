@@ -149,8 +149,9 @@ def run_batch(
             else:
                 store.note(service=workspace.address.url)
             parts = build(workspace, store, ledger, records, plan, key, manner)
-            result = _run(*parts)
-            say_end(result, records, plan, workspace, after, quiet=manner.quiet)
+            with interruptible(parts[0], after.run):
+                result = _run(*parts)
+                say_end(result, records, plan, workspace, after, quiet=manner.quiet)
             return _finish(result.exit_code, records, plan, workspace, manner)
         finally:
             ledger.close()
@@ -158,8 +159,7 @@ def run_batch(
 
 def _run(runner: Runner, progress: Progress, page: LivePage) -> Result:
     try:
-        with interruptible(runner):
-            return runner.run()
+        return runner.run()
     finally:
         progress.close()
         page.close()

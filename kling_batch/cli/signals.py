@@ -13,15 +13,18 @@ from kling_batch.execution.runner import Runner
 
 
 @contextmanager
-def interruptible(runner: Runner) -> Iterator[None]:
-    """The first signal ends the run in order, the second at once; either way all is on record."""
+def interruptible(runner: Runner, go_on: str) -> Iterator[None]:
+    """The first signal ends the run in order, the second at once; either way all is on record.
+
+    `go_on` is the command that takes it up again, which an orderly end says by itself.
+    """
     seen = 0
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         nonlocal seen
         seen += 1
         if seen > 1:
-            _tell_at_once("stopped at once; what was sent is on record")
+            _tell_at_once(f"stopped at once; what was sent is on record\nTo go on: {go_on}")
             os._exit(int(ExitCode.INTERRUPTED))
         _tell_at_once("finishing what is being sent… (once more: stop at once)")
         runner.interrupt()

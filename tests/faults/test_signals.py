@@ -57,6 +57,7 @@ def test_the_second_signal_ends_it_at_once_and_the_intent_is_on_record(
         ended = finished(process)
         assert time.monotonic() - begun < 5
         assert ended.code == 130
+        assert "To go on: kling-batch run batch.yaml" in ended.err
         assert site.states()["batch1"] == "unknown"
         site.resume(2)
         assert site.told("adopted") == 1
