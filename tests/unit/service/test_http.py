@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from support.wire import Wire, served
 
-from kling_batch.service import http
 from kling_batch.service.http import HttpTransport
 from kling_batch.service.transport import HttpRequest, NothingSent, Unanswered
 
@@ -69,7 +68,7 @@ def test_a_tls_handshake_that_fails_sent_nothing() -> None:
 
 
 def test_no_answer_in_time_may_have_been_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "READ_SECONDS", 0.05)
+    monkeypatch.setattr("kling_batch.service.wire.READ_SECONDS", 0.05)
     monkeypatch.setattr("support.wire.PAUSE", 0.2)
     wire = Wire().always(b"", b"HTTP/1.1 200 OK\r\n\r\n")
     with served(wire) as url, pytest.raises(Unanswered, match="no answer in time"):
