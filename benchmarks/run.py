@@ -164,7 +164,7 @@ from kling_batch.cli.workspace import Workspace
 from kling_batch.clock import SystemClock
 from kling_batch.planning.plan import Wishes
 import kling_batch.cli.run
-import requests, filelock
+import requests
 kling_batch.cli.run.draw_inputs = lambda *_: None  # pictures, where there is no internet
 url, path, pause = sys.argv[1], sys.argv[2], float(sys.argv[3])
 workspace = Workspace(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "kling_batch"
-GROUND = ("errors", "clock", "collector", "files", "model", "structs", "__init__")
+GROUND = ("errors", "clock", "collector", "files", "lock", "model", "structs", "__init__")
 LAYERS = (
     "manifest",
     "service",

@@ -12,15 +12,12 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kling_batch.clock import Clock, Moment, age, moment
 from kling_batch.errors import KlingBatchError, ServiceStopped, StateUnusable
 from kling_batch.files import PRIVATE, disk_failed, place_new, private_part, write_new
+from kling_batch.lock import FileLock
 from kling_batch.structs import dataclass
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 HOUR = 3600.0
 # The service counts by its own clock and sees a POST later than it was sent.
@@ -99,7 +96,7 @@ class Ledger:
     def __init__(self, path: Path, clock: Clock) -> None:
         self.path = path
         self._clock = clock
-        self._turn: FileLock | None = None
+        self._turn = FileLock(path.with_name(f"{path.name}.lock"))
         try:
             if not path.exists():
                 _make(path)
@@ -199,22 +196,14 @@ class Ledger:
 
     def begin_turn(self) -> bool:
         """Whether this process may submit now; False while another one is submitting."""
-        from filelock import FileLock, Timeout
-
-        if self._turn is None:
-            self._turn = FileLock(
-                self.path.with_name(f"{self.path.name}.lock"), timeout=0, mode=PRIVATE
-            )
         try:
-            self._turn.acquire()
-        except Timeout:
-            return False
-        return True
+            return self._turn.take()
+        except OSError as error:
+            raise _unusable(self.path, error) from error
 
     def end_turn(self) -> None:
         """The submission's answer is on record: another process may go."""
-        if self._turn is not None:
-            self._turn.release()
+        self._turn.let_go()
 
     # -- balance and ownership -----------------------------------------------------------------
 

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kling_batch.errors import KlingBatchError, StateHeld, StateUnusable
-from kling_batch.files import PRIVATE, disk_failed, private_part, sync_folder, write_whole
+from kling_batch.files import disk_failed, private_part, sync_folder, write_whole
+from kling_batch.lock import FileLock
 from kling_batch.state.store import (
     APPLICATION_ID,
     SCHEMA,
@@ -74,23 +75,21 @@ def writing(path: Path, identity: Identity, now: float) -> Iterator[Store]:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
     _make_folder(path.parent)
-    lock = FileLock(path.with_suffix(".lock"), timeout=0, mode=PRIVATE)
+    lock = FileLock(path.with_suffix(".lock"))
     try:
-        lock.acquire()
-    except Timeout:
+        taken = lock.take()
+    except OSError as error:
+        raise _unwritable(path.parent, error) from error
+    if not taken:
         raise StateHeld(
             f"another run holds {path}{_holder(path)}",
             "wait for it to end, or look at it with: kling-batch status",
-        ) from None
-    except OSError as error:
-        raise _unwritable(path.parent, error) from error
+        )
     try:
         yield
     finally:
-        lock.release()
+        lock.let_go()
 
 
 def _make_folder(folder: Path) -> None:
