@@ -4,56 +4,72 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 T = TypeVar("T")
 
 Arrival = Callable[[], None]
+Call = Callable[[], Arrival]
 
 
 class Workers:
     """At most `count` daemon threads, begun as they are needed; with 0, calls are made at once.
 
     They are daemons so that a run that must end does not wait for the network: whatever
-    they would still have brought is asked for anew by the next run.
+    they would still have brought is asked for anew by the next run. `start` and what arrives
+    are for one thread, the scheduler.
     """
 
     def __init__(self, count: int) -> None:
         self.arrivals: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
         self._count = count
-        self._calls: queue.SimpleQueue[Callable[[], Arrival]] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
-        self._busy = 0
+        self._begun = 0
+        # A worker by what it takes its calls from. The last to be idle is the first to work: its
+        # connections are the likeliest to be open still, and no more of them than are needed.
+        self._idle: list[queue.SimpleQueue[Call]] = []
+        self._waiting: deque[Call] = deque()
 
     def start(self, call: Callable[[], T], then: Callable[[T], None]) -> None:
         """Run `call` in a worker; its result, or what it raised, arrives in the scheduler."""
-        self._busy += 1
         if not self._count:
-            self.arrivals.put(self._arrival(call, then))
-            return
-        if self._busy > len(self._threads) < self._count:
-            thread = threading.Thread(target=self._work, daemon=True)
-            self._threads.append(thread)
-            thread.start()
-        self._calls.put(lambda: self._arrival(call, then))
+            self.arrivals.put(_arrival(call, then))
+        elif self._idle:
+            self._idle.pop().put(lambda: _arrival(call, then))
+        elif self._begun < self._count:
+            self._begin().put(lambda: _arrival(call, then))
+        else:
+            self._waiting.append(lambda: _arrival(call, then))
 
-    def _arrival(self, call: Callable[[], T], then: Callable[[T], None]) -> Arrival:
-        try:
-            result = call()
-        except BaseException as error:  # raised again in the scheduler, where it is handled
-            raised = error
-            return lambda: self._raise(raised)
-        return lambda: self._hand(then, result)
+    def _begin(self) -> queue.SimpleQueue[Call]:
+        calls: queue.SimpleQueue[Call] = queue.SimpleQueue()
+        threading.Thread(target=self._work, args=(calls,), daemon=True).start()
+        self._begun += 1
+        return calls
 
-    def _hand(self, then: Callable[[T], None], result: T) -> None:
-        self._busy -= 1
-        then(result)
-
-    def _raise(self, error: BaseException) -> None:
-        self._busy -= 1
-        raise error
-
-    def _work(self) -> None:
+    def _work(self, calls: queue.SimpleQueue[Call]) -> None:
         while True:
-            self.arrivals.put(self._calls.get()())
+            self.arrivals.put(partial(self._take, calls.get()(), calls))
+
+    def _take(self, arrival: Arrival, calls: queue.SimpleQueue[Call]) -> None:
+        """In the scheduler: the worker is free for the next call, then what it brought."""
+        if self._waiting:
+            calls.put(self._waiting.popleft())
+        else:
+            self._idle.append(calls)
+        arrival()
+
+
+def _arrival(call: Callable[[], T], then: Callable[[T], None]) -> Arrival:
+    try:
+        result = call()
+    except BaseException as error:  # raised again in the scheduler, where it is handled
+        raised = error
+        return lambda: _raise(raised)
+    return lambda: then(result)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
