@@ -83,7 +83,7 @@ def _with_happenings(records: list[Record]) -> list[Transition]:
 
 
 def _raw(store: Store, records: list[Record]) -> None:
-    """The statements of a transition and their commits, prepared, with nothing around them."""
+    """A transition as one would write it by hand: the row, the event, the commit; prepared."""
     db = store.connection
     rows = [store_module._row(record) for record in records]
     for row in rows:
@@ -163,8 +163,9 @@ from kling_batch.cli.surroundings import Address
 from kling_batch.cli.workspace import Workspace
 from kling_batch.clock import SystemClock
 from kling_batch.planning.plan import Wishes
+import gc, requests
 import kling_batch.cli.run
-import requests
+gc.set_threshold(100_000, 20, 20)  # as the console script does
 kling_batch.cli.run.draw_inputs = lambda *_: None  # pictures, where there is no internet
 url, path, pause = sys.argv[1], sys.argv[2], float(sys.argv[3])
 workspace = Workspace(

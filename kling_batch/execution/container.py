@@ -6,11 +6,12 @@ Matroska and WebM begin with the EBML mark (RFC 8794).
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import BinaryIO
 
 _EBML = b"\x1a\x45\xdf\xa3"
 _BOXES_MAX = 100_000
+_HEAD = 16  # bytes that a box's size and name take at most
 _TOP_LEVEL = frozenset(
     b"ftyp styp pdin moov moof mdat mfra sidx emsg meta free skip wide udta uuid".split()
 )
@@ -18,17 +19,19 @@ _TOP_LEVEL = frozenset(
 
 def flaw(path: Path) -> str:
     """What keeps the file from being a whole video; empty when nothing does."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(16)
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        size = os.fstat(handle).st_size
+        head = os.pread(handle, _HEAD, 0)
         if not head:
             return "it is empty"
         if head.startswith(_EBML):
             return ""
         if head[4:8] not in _TOP_LEVEL:
             return _what_else(head)
-        file.seek(0)
-        return _boxes_flaw(file, size)
+        return _boxes_flaw(handle, size)
+    finally:
+        os.close(handle)
 
 
 def _what_else(head: bytes) -> str:
@@ -38,7 +41,7 @@ def _what_else(head: bytes) -> str:
     return "it is no video"
 
 
-def _boxes_flaw(file: BinaryIO, size: int) -> str:
+def _boxes_flaw(handle: int, size: int) -> str:
     """Walk the boxes: a cut file ends inside of one. What no longer reads as boxes proves nothing.
 
     That a file is short is told by its length first; this is for answers that gave none.
@@ -47,8 +50,7 @@ def _boxes_flaw(file: BinaryIO, size: int) -> str:
     for _ in range(_BOXES_MAX):
         if at == size:
             break
-        file.seek(at)
-        head = file.read(16)
+        head = os.pread(handle, _HEAD, at)
         name = head[4:8]
         if len(head) >= 8 and name not in _TOP_LEVEL:
             break

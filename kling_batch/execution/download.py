@@ -15,7 +15,7 @@ from typing import Protocol
 
 from kling_batch.execution.container import flaw
 from kling_batch.execution.receipt import Provenance, read_receipt, receipt_of, write_receipt
-from kling_batch.files import hash_of, is_below, place_new, sha256_of, write_whole
+from kling_batch.files import BUFFER, hash_of, is_below, place_new, sha256_of, write_whole
 from kling_batch.model import QualityMode
 from kling_batch.service.http import Fetched, RefusedUrl
 from kling_batch.state.records import Record
@@ -59,10 +59,11 @@ class NotGot:
 
 @dataclass(frozen=True, slots=True)
 class _Whole:
-    """A part file that has its full length: its hash and bytes."""
+    """A part file that has its full length: its hash and bytes; `validated`: in several goes."""
 
     sha256: str
     size: int
+    validated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,8 @@ def _download(
     # A link in the way may lead out of the folder, whatever the manifest said when it was read.
     if not is_below(final.parent, target.directory):
         return NotGot(Failure.REFUSED, f"{final.parent} leads out of {target.directory}")
-    final.parent.mkdir(parents=True, exist_ok=True)
+    if not final.parent.is_dir():
+        final.parent.mkdir(parents=True, exist_ok=True)
     placed = _already_placed(record, final)
     if placed is not None:
         return placed
@@ -136,8 +138,9 @@ def _already_placed(record: Record, final: Path) -> Got | None:
 
 def _fetch(url: str, part: Path, fetcher: Fetcher, stopped: Callable[[], bool]) -> NotGot | _Whole:
     """Bring the part file to its full length."""
-    validator = _read_validator(part)
-    have = part.stat().st_size if validator and part.exists() else 0
+    have = part.stat().st_size if part.exists() else 0
+    validator = _read_validator(part) if have else ""
+    have = have if validator else 0  # of which bytes it is a part can't be told
     headers = {"range": f"bytes={have}-", "if-range": validator} if have else {}
     try:
         with fetcher.open(url, headers) as answer:
@@ -184,14 +187,14 @@ def _receive(
     expected = start + int(length) if length.isascii() and length.isdigit() else None
     if expected is not None and expected > SIZE_MAX:
         return NotGot(Failure.REFUSED, f"the result claims {expected} bytes")
-    size = start
-    with part.open("r+b" if start else "w+b") as file:
-        digest = hash_of(file)  # of what is there already
-        file.truncate()
+    size, validated = start, start > 0
+    with part.open("r+b" if start else "wb", BUFFER) as file:
+        digest = hash_of(file) if start else hashlib.sha256()  # of what is there already
         try:
             for chunk in answer.chunks:
                 if not size and len(chunk) != expected:  # a rest is to come, or may be
                     _write_validator(part, answer.headers)
+                    validated = True
                 file.write(chunk)
                 digest.update(chunk)
                 size += len(chunk)
@@ -207,7 +210,7 @@ def _receive(
         return NotGot(Failure.REFUSED, f"the result has no end within {expected or SIZE_MAX} bytes")
     if expected is not None and size < expected:
         return NotGot(Failure.TRANSIENT, f"{size} of {expected} bytes came")
-    return _Whole(digest.hexdigest(), size)
+    return _Whole(digest.hexdigest(), size, validated)
 
 
 def _validator_path(part: Path) -> Path:
@@ -233,8 +236,8 @@ def _validator_of(headers: Mapping[str, str]) -> str:
 
 
 def _discard(part: Path) -> None:
+    _validator_path(part).unlink(missing_ok=True)  # first: it must not outlive its bytes
     part.unlink(missing_ok=True)
-    _validator_path(part).unlink(missing_ok=True)
 
 
 def _sweep(record: Record, target: Target, folder: Path) -> None:
@@ -263,7 +266,8 @@ def _place(record: Record, target: Target, part: Path, final: Path, whole: _Whol
     if not write_receipt(beside, receipt):
         write_receipt(final.with_name(f"{record.id}.{_short(record)}.json"), receipt)
     place_new(part, final)
-    _validator_path(part).unlink(missing_ok=True)
+    if whole.validated:
+        _validator_path(part).unlink(missing_ok=True)
     return Got(Path(record.output).with_name(final.name).as_posix(), digest, size)
 
 

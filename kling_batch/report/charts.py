@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from markupsafe import Markup
 
 from kling_batch.report.summary import Report, StateTotal
-from kling_batch.report.text import moment, thousands
+from kling_batch.report.text import local_time, moment, thousands
 
 WIDTH, HEIGHT = 440, 128
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 14, 22
@@ -32,7 +32,7 @@ def spending_chart(report: Report) -> Markup:
     path = _steps(steps, x, y)
     floor, right = y(0), WIDTH - _RIGHT
     grid = Markup().join(_grid_line(y(top * part / 2), top * part // 2) for part in range(3))
-    begin, end = (moment(at, report.facts.zone) for at in (first, last))
+    begin, end = (moment(local_time(one, report.facts.zone)) for one in (first, last))
     return Markup(
         '<svg class="chart" viewBox="0 0 {w} {h}" role="img" aria-labelledby="c1 c1d">'
         '<title id="c1">Credits over time</title><desc id="c1d">{desc}</desc>{grid}'

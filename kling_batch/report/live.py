@@ -10,8 +10,8 @@ from kling_batch.errors import UsageError
 from kling_batch.report.page import write_report
 from kling_batch.report.summary import Report
 
-REFRESH_SECONDS = 5.0
-SHARE = 100  # a refresh that took one second is not repeated for a hundred
+REFRESH_SECONDS = 10.0  # as often as a page that is open reloads
+SHARE = 200  # a refresh that took one second is not repeated for two hundred
 
 
 class LivePage:

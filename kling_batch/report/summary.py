@@ -9,7 +9,16 @@ from datetime import tzinfo
 from decimal import Decimal
 from functools import cache, partial
 
-from kling_batch.report.text import address, iso, link, moment, short_address, shown, span
+from kling_batch.report.text import (
+    address,
+    iso,
+    link,
+    local_time,
+    moment,
+    short_address,
+    shown,
+    span,
+)
 from kling_batch.state.records import IN_FLIGHT, JobState, Record
 
 S = JobState
@@ -293,7 +302,8 @@ def _seconds(record: Record) -> float:
 
 
 def _moment(seconds: float, facts: Facts) -> Moment:
-    return Moment(moment(seconds, facts.zone), iso(seconds, facts.zone))
+    then = local_time(seconds, facts.zone)
+    return Moment(moment(then), iso(then))
 
 
 def _totals(records: list[Record], facts: Facts) -> Totals:

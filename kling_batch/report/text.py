@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, tzinfo
+from datetime import datetime, timezone, tzinfo
 from urllib.parse import quote, urlsplit
 
 _UNSHOWN = re.compile(
@@ -58,15 +58,19 @@ def thousands(number: int) -> str:
     return f"{number:,}"
 
 
-def moment(seconds: float, zone: tzinfo | None) -> str:
-    """ "23 Nov 2026, 22:39:32"; the zone None is this machine's."""
-    then = datetime.fromtimestamp(seconds, zone)
+def local_time(seconds: float, zone: tzinfo | None) -> datetime:
+    """The time there; the zone None is this machine's."""
+    return datetime.fromtimestamp(seconds, timezone.utc).astimezone(zone)
+
+
+def moment(then: datetime) -> str:
+    """ "23 Nov 2026, 22:39:32"."""
     return f"{then.day} {then:%b %Y, %H:%M:%S}"
 
 
-def iso(seconds: float, zone: tzinfo | None) -> str:
+def iso(then: datetime) -> str:
     """The same for programs, with its offset."""
-    return datetime.fromtimestamp(seconds, zone).astimezone(zone).isoformat(timespec="seconds")
+    return then.isoformat(timespec="seconds")
 
 
 def span(seconds: float) -> str:

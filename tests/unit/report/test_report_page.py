@@ -183,10 +183,10 @@ def test_a_thousand_jobs_are_drawn_well_within_a_second(folder: Path) -> None:
 # -- while a run goes on ---------------------------------------------------------------------------
 
 
-def test_a_live_page_is_written_every_few_seconds_and_at_the_end(folder: Path) -> None:
+def test_a_live_page_is_written_every_ten_seconds_and_at_the_end(folder: Path) -> None:
     clock, written = FakeClock(), []
     page = LivePage(folder / "index.html", lambda: written.append(1) or view(record()), clock)
-    for _ in range(20):
+    for _ in range(40):
         page.touch()
         clock.sleep(1)
     assert len(written) == 4
