@@ -9,6 +9,7 @@ and at run time its ``replace``, ``fields`` and ``asdict`` take these classes fo
 
 from __future__ import annotations
 
+from functools import cache
 from operator import attrgetter
 
 TYPE_CHECKING = False  # `typing` is not loaded for this one name
@@ -33,10 +34,16 @@ else:
     def replace(value, /, **changes):
         """A copy of the value with other values in some fields."""
         cls = value.__class__
-        for name in cls.__slots__:
-            if name not in changes:
-                changes[name] = getattr(value, name)
-        return cls(**changes)
+        values, places = _shape(cls)
+        made = list(values(value))
+        for name, one in changes.items():
+            made[places[name]] = one
+        return cls(*made)
+
+    @cache
+    def _shape(cls):
+        """What gives all values of an instance at once, and where among them each field is."""
+        return attrgetter(*cls.__slots__), {name: n for n, name in enumerate(cls.__slots__)}
 
 
 _CLASS: Any = object.__dict__["__class__"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from kling_batch.clock import Clock
 from kling_batch.errors import ExitCode
@@ -13,6 +13,7 @@ from kling_batch.execution.submission import Settlement, Stop
 from kling_batch.service.ledger import Ledger
 from kling_batch.state.records import Record
 from kling_batch.state.store import Attempt, Happening, Store
+from kling_batch.structs import replace
 
 Observer = Callable[[Happening], None]
 

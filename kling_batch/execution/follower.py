@@ -6,7 +6,7 @@ import heapq
 import statistics
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from kling_batch.errors import ExitCode
 from kling_batch.execution.batch import Batch
@@ -20,6 +20,7 @@ from kling_batch.service.contracts import Phase, RemoteJob
 from kling_batch.service.outcomes import Trouble, Untold
 from kling_batch.state.records import IN_FLIGHT, JobState, Record, moved
 from kling_batch.state.store import Happening
+from kling_batch.structs import replace
 
 DOWNLOADS_AT_ONCE = 4
 DOWNLOAD_TRIES = 6

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from kling_batch.clock import age
 from kling_batch.execution.batch import Batch
@@ -25,6 +24,7 @@ from kling_batch.service.contracts import RemoteJob
 from kling_batch.service.outcomes import Trouble, Untold
 from kling_batch.state.records import Record
 from kling_batch.state.store import Attempt
+from kling_batch.structs import replace
 
 PAGES_MAX = 30
 

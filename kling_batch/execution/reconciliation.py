@@ -7,7 +7,7 @@ make it. Whatever leaves a doubt leaves it unknown, for the user to decide.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from math import inf
 
@@ -16,6 +16,7 @@ from kling_batch.service.contracts import RemoteJob
 from kling_batch.service.ledger import Balance
 from kling_batch.state.records import Record
 from kling_batch.state.store import Attempt
+from kling_batch.structs import replace
 
 # The two clocks may differ, and the service may act after our time-out.
 BEFORE, AFTER = 180.0, 900.0

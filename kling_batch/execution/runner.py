@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from kling_batch.clock import Clock
 from kling_batch.errors import ExitCode
@@ -25,6 +25,7 @@ from kling_batch.service.client import Service
 from kling_batch.service.ledger import Ledger
 from kling_batch.state.records import JobState, Record, moved
 from kling_batch.state.store import Happening, StateNotWritten, Store
+from kling_batch.structs import replace
 
 IDLE_SECONDS = 3600.0
 ARRIVALS_AT_ONCE = 64

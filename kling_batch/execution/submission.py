@@ -7,7 +7,7 @@ what `settle` says before it prints or decides anything else.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from pathlib import PurePosixPath
 from typing import Any
@@ -17,6 +17,7 @@ from kling_batch.model import JobRequest
 from kling_batch.service.outcomes import SubmissionOutcome, Verdict
 from kling_batch.state.records import JobState, Record, moved
 from kling_batch.state.store import Attempt, Happening
+from kling_batch.structs import replace
 
 NOT_SENT_TRIES = 5
 UNKNOWN_IN_A_ROW = 3

@@ -11,7 +11,6 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from kling_batch.clock import moment
@@ -32,6 +31,7 @@ from kling_batch.service.client import Service
 from kling_batch.service.outcomes import SubmissionOutcome, Verdict
 from kling_batch.state.records import JobState, Record
 from kling_batch.state.store import Attempt, Happening, StateNotWritten
+from kling_batch.structs import replace
 
 TURN_SECONDS = 0.5
 

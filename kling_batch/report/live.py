@@ -22,7 +22,7 @@ class LivePage:
         self.problem: UsageError | None = None
         self._look = look
         self._clock = clock
-        self._next = 0.0
+        self._next = clock.steady() + REFRESH_SECONDS  # before that there is nothing to see
 
     def touch(self) -> None:
         """Something changed: write the page, unless it was written a moment ago.

@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS balance (credits INTEGER NOT NULL, seen_at REAL NOT N
 CREATE TABLE IF NOT EXISTS owned (job_id TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS plans (digest TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+_SYNC_FULL, _SYNC_LATER = "PRAGMA synchronous = FULL", "PRAGMA synchronous = NORMAL"
 _SEEN = "INSERT OR REPLACE INTO balance (rowid, credits, seen_at) VALUES (1, ?, ?)"
 # Whether there is a block, or a submission that is old or of another era; and how many there are at
 # most. What most submissions ask, told without counting: a simulator's may be thousands.
@@ -96,7 +97,7 @@ def _make(path: Path) -> None:
 
 def _opened(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, timeout=30)
-    db.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; {_SCHEMA}")
+    db.executescript(f"PRAGMA journal_mode = WAL; {_SYNC_FULL}; {_SCHEMA}")
     return db
 
 
@@ -125,9 +126,10 @@ class Ledger:
         """0 when a submission is taken down and may go; else the seconds to wait.
 
         A slot that was taken is never given back: whether the service counted the
-        POST can't be known.
+        POST can't be known. It is synced with the answer, by `own`: what a loss of power
+        before that costs is a 429.
         """
-        with self._exclusive():
+        with self._exclusive(synced=False):
             wait = self._wait(per_hour)
             if wait <= 0:
                 self._db.execute("INSERT INTO submissions VALUES (?, ?, ?)", moment(self._clock))
@@ -261,8 +263,10 @@ class Ledger:
             self._db.execute("INSERT OR IGNORE INTO plans VALUES (?)", (digest,))
 
     @contextmanager
-    def _exclusive(self) -> Iterator[None]:
+    def _exclusive(self, *, synced: bool = True) -> Iterator[None]:
+        """One commit; without `synced` it outlives the process, and the machine with the next."""
         try:
+            self._db.execute(_SYNC_FULL if synced else _SYNC_LATER)
             self._db.execute("BEGIN IMMEDIATE")
             yield
             self._db.execute("COMMIT")
