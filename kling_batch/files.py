@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash as Hash
 
 PRIVATE = 0o600
-BUFFER = 64 * 1024  # said, since Python would otherwise ask whether the file is a terminal
+BUFFER = 8 * 1024  # as usual; said, since Python would ask otherwise whether it is a terminal
 
 
 def sync_folder(folder: Path) -> None:

@@ -121,11 +121,11 @@ def _download(
 
 def _already_placed(record: Record, final: Path) -> Got | None:
     """The file of this very job, placed by a run that ended before it could say so."""
+    receipt = read_receipt(final.with_name(f"{record.id}.json"))
+    if not receipt or receipt.get("job_id") != record.job_id:
+        return None
     for path in (final, _other_name(final, record)):
-        if not path.exists():
-            continue
-        receipt = read_receipt(path.with_name(f"{record.id}.json"))
-        if receipt and receipt.get("job_id") == record.job_id and receipt.get("file") == path.name:
+        if receipt.get("file") == path.name and path.exists():
             digest = sha256_of(path)
             if digest == receipt.get("sha256"):
                 output = Path(record.output).with_name(path.name).as_posix()

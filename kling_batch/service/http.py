@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from requests import PreparedRequest
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
-from urllib3.util.retry import Retry
+from urllib3.util import Retry, parse_url
 
 from kling_batch.service.transport import HttpRequest, HttpResponse, NothingSent, Unanswered
 from kling_batch.service.wire import FAULTS, Way, done_with, sent
@@ -156,15 +155,13 @@ class MediaFetcher:
         raise ConnectionError("too many redirects")
 
     def _call(self, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
-        quoted = PreparedRequest()
-        quoted.prepare_url(url, None)
-        parts = urlsplit(quoted.url or "")
+        parts = parse_url(url)
         origin = f"{parts.scheme}://{parts.netloc}/"
         way = self._ways.to.get(origin)
         if way is None:
             way = Way(origin, {"accept-encoding": "identity"}, self._proxies)
             self._ways.to[origin] = way
-        rest = parts.path[1:] + (f"?{parts.query}" if parts.query else "")
+        rest = parts.request_uri[1:]
         # The peer is checked once more when connected: a name may resolve anew (rebinding).
         guard = None if self._proxies else self._check_address
         return way.call("GET", rest, headers, guard=guard)

@@ -106,6 +106,7 @@ class Way:
         adapter.cert_verify(pool, call.url, True, None)  # type: ignore[no-untyped-call]
         self._pool = cast(HTTPConnectionPool, pool)
         self._retries = adapter.max_retries
+        self._timeout = Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
         self._headers = dict(call.headers)
         self._below = adapter.request_url(call, dict(proxies))
 
@@ -131,7 +132,7 @@ class Way:
             self._retries,
             redirect=False,
             assert_same_host=False,
-            timeout=Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+            timeout=self._timeout,
             preload_content=False,
             decode_content=False,
         )
