@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from kling_batch.clock import Clock
@@ -253,11 +251,10 @@ class Runner:
             return
         with self._batch.together():
             arrival()
-            with suppress(queue.Empty):
-                for _ in range(ARRIVALS_AT_ONCE):
-                    if self._finished():
-                        return
-                    self._arrivals.get_nowait()()
+            for _ in range(ARRIVALS_AT_ONCE):
+                if self._arrivals.empty() or self._finished():
+                    return
+                self._arrivals.get_nowait()()
 
     def _finished(self) -> bool:
         if self._deadline is not None and self._clock.steady() >= self._deadline:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from decimal import Decimal
 from functools import cache, partial
@@ -20,6 +19,7 @@ from kling_batch.report.text import (
     span,
 )
 from kling_batch.state.records import IN_FLIGHT, JobState, Record
+from kling_batch.structs import dataclass, field, replace
 
 S = JobState
 UNDER_WAY = IN_FLIGHT | {S.PLANNED, S.COMPLETED}
