@@ -154,7 +154,7 @@ class Legacy:
     def status(self, body: Any, job_id: str) -> RemoteJob:
         answer = _mapping(body, "the answer")
         nested = answer.get("data")
-        return _remote_job(nested if isinstance(nested, Mapping) else answer, job_id)
+        return _remote_job(nested if isinstance(nested, dict) else answer, job_id)
 
 
 CONTRACTS: Mapping[Contract, ContractShape] = {"canonical": Canonical(), "legacy": Legacy()}
@@ -182,11 +182,11 @@ def history_page(body: Any) -> tuple[RemoteJob, ...]:
 
 def error_text(body: Any) -> str:
     """The reason that a refusal gives, at most 500 characters; empty where it gives none."""
-    if not isinstance(body, Mapping):
+    if not isinstance(body, dict):
         return ""
     for key in ("error", "message", "detail", "error_message"):
         value = body.get(key)
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             value = value.get("message")
         if isinstance(value, str) and value.strip():
             return value.strip()[:_MAX_TEXT]
@@ -209,7 +209,7 @@ def _post(path: str, body: Mapping[str, Any]) -> HttpRequest:
 
 
 def _mapping(value: Any, what: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         raise Unreadable(f"{what} is no JSON object")
     return value
 
@@ -246,7 +246,7 @@ def _remote_job(value: Any, expected: str | None) -> RemoteJob:
     if job_id is None or (expected is not None and job_id != expected):
         raise Unreadable("the answer is about another job")
     meta = job.get("provider_meta")
-    meta = meta if isinstance(meta, Mapping) else {}
+    meta = meta if isinstance(meta, dict) else {}
     return RemoteJob(
         job_id=job_id,
         phase=_phase(job.get("status")),
@@ -284,7 +284,7 @@ def _result_urls(job: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _urls(value: Any) -> tuple[str, ...]:
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, list):
         return tuple(one for one in value if isinstance(one, str) and one)
     return ()
 

@@ -100,6 +100,7 @@ class Way:
             # ~/.netrc would replace the key and proxy variables the route: neither is trusted.
             session.trust_env = False
             session.headers["user-agent"] = USER_AGENT
+            del session.headers["connection"]  # kept alive by HTTP/1.1 itself
             call = session.prepare_request(requests.Request("GET", url, headers=dict(headers)))
         adapter = _WatchedAdapter(max_retries=0 if retry is None else retry)
         pool = adapter.get_connection_with_tls_context(call, True, dict(proxies))
