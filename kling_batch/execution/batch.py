@@ -20,7 +20,7 @@ Observer = Callable[[Happening], None]
 
 @dataclass(slots=True)
 class Batch:
-    """The one writer of records. Everything is committed before anyone is told.
+    """The one writer of records. Everything but what is only noted is committed before it is told.
 
     `owners` maps every job id of this state to the job that has it; `spent` are the credits
     charged, in flight or perhaps charged, less refunds; `stop` is why no more is submitted,
@@ -36,6 +36,7 @@ class Batch:
     spent: int = 0
     stop: Stop | None = None
     _untold: list[Happening] | None = None
+    _noted: list[tuple[Record, Happening]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.owners = {r.job_id: r.id for r in self.records.values() if r.job_id}
@@ -63,10 +64,24 @@ class Batch:
             self._untold.append(happening)
 
     def save(self, records: Iterable[Record], happenings: Sequence[Happening]) -> None:
-        """Commit these records, then say what happened."""
+        """Commit these records, then say what happened; with them what was noted before."""
         records = tuple(records)
-        self.store.save(records, happenings)
+        noted, self._noted = self._noted, []
+        self.store.save(
+            [*(record for record, _ in noted), *records],
+            [*(told for _, told in noted), *happenings],
+        )
         self._keep(records, happenings)
+
+    def note(self, record: Record, happening: Happening) -> None:
+        """Keep what costs nothing if it is lost, and so no commit: the next one writes it."""
+        self._noted.append((record, happening))
+        self._keep((record,), (happening,))
+
+    def write_noted(self) -> None:
+        """Commit what was noted, where no other commit is near."""
+        if self._noted:
+            self.save((), ())
 
     def intend(self, record: Record, attempt: Attempt, happening: Happening) -> None:
         """Commit the write-ahead of a submission."""

@@ -153,7 +153,7 @@ class Follower:
             return
         if record.state is JobState.MISSING:
             self.in_flight += 1
-        self._save(moved(record, state, error=None), Happening(now, state.value, record.id))
+        self._batch.note(moved(record, state, error=None), Happening(now, state.value, record.id))
 
     def _failed(self, record: Record, watch: _Watch, told: RemoteJob, now: float) -> None:
         failed = moved(

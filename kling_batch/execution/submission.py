@@ -168,7 +168,7 @@ def _extras(record: Record, job_ids: list[str], ids_in_use: Collection[str]) -> 
     """A record of its own for every job that came unasked, so that its video is fetched too."""
     return [
         _beside(record, number, job_id, credits_charged=None)
-        for number, job_id in zip(_free_numbers(record, ids_in_use), job_ids, strict=False)
+        for job_id, number in zip(job_ids, _free_numbers(record, ids_in_use), strict=False)
     ]
 
 
@@ -191,8 +191,8 @@ def further_results(
             credits_charged=0,
             credits_refunded=None,
         )
-        for number, (place, url) in zip(
-            _free_numbers(record, ids_in_use), enumerate(urls[1:], 1), strict=False
+        for (place, url), number in zip(
+            enumerate(urls[1:], 1), _free_numbers(record, ids_in_use), strict=False
         )
     ]
 

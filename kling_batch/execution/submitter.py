@@ -28,6 +28,7 @@ from kling_batch.execution.submission import (
 from kling_batch.execution.workers import Workers
 from kling_batch.planning.plan import PlannedJob
 from kling_batch.service.client import Service
+from kling_batch.service.ledger import Balance
 from kling_batch.service.outcomes import SubmissionOutcome, Verdict
 from kling_batch.state.records import JobState, Record
 from kling_batch.state.store import Attempt, Happening, StateNotWritten
@@ -79,37 +80,38 @@ class Submitter:
     def submit(self) -> None:
         """Make the next submission, if limits, ledger and other runs allow it now."""
         batch, planned = self._batch, self.waiting[0]
-        balance = batch.ledger.balance()
-        no = refusal(
-            planned.credits, batch.spent, balance.credits if balance else None, self._limits
-        )
-        if no:
-            batch.halt(Stop(ExitCode.BUDGET, no, "raise the budget, then go on"))
-            return
         now = batch.clock.steady()
         if not batch.ledger.begin_turn():
             self.not_before = now + TURN_SECONDS
             return
         try:
-            wait = batch.ledger.take_slot(self._per_hour)
-            if wait > 0:
-                self._wait(wait, "the hourly limit")
+            balance = batch.ledger.balance()  # no other run changes it during this turn
+            if self._may_go(planned, balance):
+                self._send(self.waiting.popleft(), balance)
+        finally:
+            if not self.sending:
                 batch.ledger.end_turn()
-                return
-            self._send(self.waiting.popleft())
-        except BaseException:
-            batch.ledger.end_turn()
-            raise
+
+    def _may_go(self, planned: PlannedJob, balance: Balance | None) -> bool:
+        """Whether limits and ledger allow the submission now; its slot is taken then."""
+        seen = balance.credits if balance else None
+        no = refusal(planned.credits, self._batch.spent, seen, self._limits)
+        if no:
+            self._batch.halt(Stop(ExitCode.BUDGET, no, "raise the budget, then go on"))
+            return False
+        wait = self._batch.ledger.take_slot(self._per_hour)
+        if wait > 0:
+            self._wait(wait, "the hourly limit")
+        return wait <= 0
 
     def _wait(self, seconds: float, reason: str) -> None:
         self.not_before = self._batch.clock.steady() + seconds
         until = self._batch.clock.now() + seconds
         self._batch.tell("waiting", seconds=round(seconds, 1), until=until, reason=reason)
 
-    def _send(self, planned: PlannedJob) -> None:
+    def _send(self, planned: PlannedJob, balance: Balance | None) -> None:
         batch = self._batch
         sent = moment(batch.clock)
-        balance = batch.ledger.balance()
         attempt = Attempt(
             id=uuid.uuid4().hex,
             job=planned.id,
@@ -123,11 +125,11 @@ class Submitter:
         record = intent(batch.records[planned.id], attempt, planned.request, planned.credits)
         record = replace(record, output=planned.output)
         batch.intend(record, attempt, Happening(sent.wall, "submitting", planned.id))
-        self.sending = True
         self._workers.start(
             lambda: self._service.submit(planned.request),
             lambda outcome: self._answered(planned, attempt, outcome),
         )
+        self.sending = True
 
     def _answered(self, planned: PlannedJob, attempt: Attempt, outcome: SubmissionOutcome) -> None:
         batch = self._batch

@@ -234,7 +234,7 @@ class Store:
         answer = (attempt.verdict, attempt.answered_at, attempt.http_status)
         ids = json.dumps(attempt.job_ids)
         came = (ids, attempt.raw, attempt.reason, attempt.resolution, attempt.id)
-        self._write(records, happenings, [(_SETTLE, (*answer, *came))])
+        self._write(records, happenings, [(_SETTLE, (*answer, *came))], other_job=True)
 
     def rename(self, pairs: Mapping[str, str], happenings: Iterable[Happening]) -> None:
         """Give records the ids that the manifest now uses, old to new."""
@@ -271,9 +271,11 @@ class Store:
         changes: Iterable[tuple[str, Sequence[Any]]] = (),
         *,
         later: bool = False,
+        other_job: bool = False,
     ) -> None:
         """One transaction, committed before it returns; with `later`, by whoever commits next.
 
+        `other_job`: the records have another job of the service than before, most likely.
         All in one place, since after each wait for the disk every call is slow anew.
         """
         execute = self.connection.execute
@@ -283,7 +285,7 @@ class Store:
             for statement, values in changes:
                 execute(statement, values)
             for record in records:
-                if not execute(_UPDATE, _row_of_same_job(record)).rowcount:
+                if other_job or not execute(_UPDATE, _row_of_same_job(record)).rowcount:
                     execute(_UPSERT, _row(record))
             for one in happenings:
                 detail = json.dumps(dict(one.detail)) if one.detail else "{}"
