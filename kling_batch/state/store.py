@@ -57,11 +57,8 @@ _SETTLE = (
     "UPDATE attempts SET verdict = ?, answered_at = ?, http_status = ?, job_ids = ?, raw = ?,"
     " reason = ?, resolution = ? WHERE id = ?"
 )
-_RENAME = (
-    "UPDATE jobs SET id = ? WHERE id = ?",
-    "UPDATE jobs SET extra_of = ? WHERE extra_of = ?",
-    "UPDATE attempts SET job = ? WHERE job = ?",
-)
+_RENAME = ("UPDATE jobs SET id = ? WHERE id = ?", "UPDATE attempts SET job = ? WHERE job = ?")
+_RENAME_MAIN = "UPDATE jobs SET extra_of = ? WHERE extra_of = ?"
 _DROP = "DELETE FROM jobs WHERE id = ? AND state = ? AND attempts = 0 AND job_id IS NULL"
 _NOTE = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 _TELL = "INSERT INTO events (at, job, name, detail) VALUES (?, ?, ?, ?)"
@@ -77,6 +74,7 @@ CREATE TABLE attempts (
     balance_before INTEGER, verdict TEXT, answered_at REAL, http_status INTEGER,
     job_ids TEXT, raw TEXT, reason TEXT, resolution TEXT, era TEXT, steady REAL, balance_at REAL
 );
+CREATE INDEX attempts_job ON attempts (job);
 CREATE TABLE events (
     serial INTEGER PRIMARY KEY, at REAL NOT NULL, job TEXT, name TEXT NOT NULL,
     detail TEXT NOT NULL
@@ -238,7 +236,10 @@ class Store:
 
     def rename(self, pairs: Mapping[str, str], happenings: Iterable[Happening]) -> None:
         """Give records the ids that the manifest now uses, old to new."""
-        changes = ((statement, (new, old)) for old, new in pairs.items() for statement in _RENAME)
+        rows = self.connection.execute("SELECT DISTINCT extra_of FROM jobs")
+        mains = {row[0] for row in rows}  # few: to look for each one's extras would be quadratic
+        changes = [(statement, (new, old)) for old, new in pairs.items() for statement in _RENAME]
+        changes += [(_RENAME_MAIN, (new, old)) for old, new in pairs.items() if old in mains]
         self._write((), happenings, changes)
 
     def drop(self, ids: Iterable[str], happening: Happening) -> None:
