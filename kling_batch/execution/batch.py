@@ -15,6 +15,9 @@ from kling_batch.state.records import Record
 from kling_batch.state.store import Attempt, Happening, Store
 from kling_batch.structs import replace
 
+# What was only noted waits so long for a commit that comes anyhow.
+NOTED_SECONDS = 1.0
+
 Observer = Callable[[Happening], None]
 
 
@@ -37,6 +40,7 @@ class Batch:
     stop: Stop | None = None
     _untold: list[Happening] | None = None
     _noted: list[tuple[Record, Happening]] = field(default_factory=list)
+    _noted_at: float = 0.0
 
     def __post_init__(self) -> None:
         self.owners = {r.job_id: r.id for r in self.records.values() if r.job_id}
@@ -75,12 +79,14 @@ class Batch:
 
     def note(self, record: Record, happening: Happening) -> None:
         """Keep what costs nothing if it is lost, and so no commit: the next one writes it."""
+        if not self._noted:
+            self._noted_at = self.clock.steady()
         self._noted.append((record, happening))
         self._keep((record,), (happening,))
 
-    def write_noted(self) -> None:
-        """Commit what was noted, where no other commit is near."""
-        if self._noted:
+    def write_noted(self, wait: float) -> None:
+        """Commit what was noted, where the next commit may come too late after such a wait."""
+        if self._noted and self.clock.steady() + wait - self._noted_at > NOTED_SECONDS:
             self.save((), ())
 
     def intend(self, record: Record, attempt: Attempt, happening: Happening) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 from kling_batch.clock import Clock
 from kling_batch.errors import ExitCode
@@ -27,8 +28,6 @@ from kling_batch.structs import replace
 
 IDLE_SECONDS = 3600.0
 ARRIVALS_AT_ONCE = 64
-# What was noted waits so long for a commit that comes anyhow.
-NEAR_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +154,7 @@ class Runner:
                     self._take_arrivals(self._next_wake())
         except StateNotWritten as error:
             raise self._last_answer() or error from error
-        self._batch.write_noted()
+        self._batch.write_noted(inf)
         return self._result()
 
     def _last_answer(self) -> StateNotWritten | None:
@@ -249,8 +248,7 @@ class Runner:
 
     def _take_arrivals(self, seconds: float) -> None:
         """All that has arrived, in one commit: each by itself would wait for the disk."""
-        if seconds > NEAR_SECONDS:
-            self._batch.write_noted()
+        self._batch.write_noted(seconds)
         arrival = self._clock.wait_for(self._arrivals, seconds)
         if arrival is None:
             return
