@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -41,19 +41,18 @@ class _BoundedRetry(Retry):
 
 
 class HttpTransport:
-    """The API's transport: ways a thread, the key in the header and redacted from answers."""
+    """The API's transport: the key in the header and redacted from answers; for many threads."""
 
     def __init__(self, base_url: str, key: str, proxies: Mapping[str, str] | None = None) -> None:
         self._base = base_url.rstrip("/") + "/"
         self._key = key
         self._proxies = dict(proxies or {})
-        self._local = threading.local()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """The answer; raises NothingSent or Unanswered. A POST goes out once, whatever happens."""
         way = None
         try:
-            way = self._ways()[request.method == "POST"]
+            way = self._ways[request.method == "POST"]
             rest, body = request.path[1:], request.body or None
             response = way.call(request.method, rest, request.headers, body)
             try:
@@ -64,27 +63,24 @@ class HttpTransport:
             reason = self._redact(_reason(error))
             raise (Unanswered if way and sent() else NothingSent)(reason) from error
 
+    @cached_property
     def _ways(self) -> tuple[Way, Way]:
         """For GET and for POST."""
-        pair: tuple[Way, Way] | None = getattr(self._local, "pair", None)
-        if pair is None:
-            retrying = _BoundedRetry(
-                total=2,
-                backoff_factor=0.5,
-                status_forcelist=(502, 503, 504),
-                allowed_methods=("GET",),
-                raise_on_status=False,
-                respect_retry_after_header=True,
-            )
-            headers = {"authorization": f"Bearer {self._key}"}
-            # A kept-alive connection may have died unseen: that would make an outcome unknown.
-            once = {**headers, "connection": "close"}
-            pair = (
-                Way(self._base, headers, self._proxies, retrying),
-                Way(self._base, once, self._proxies),
-            )
-            self._local.pair = pair
-        return pair
+        retrying = _BoundedRetry(
+            total=2,
+            backoff_factor=0.5,
+            status_forcelist=(502, 503, 504),
+            allowed_methods=("GET",),
+            raise_on_status=False,
+            respect_retry_after_header=True,
+        )
+        headers = {"authorization": f"Bearer {self._key}"}
+        # A kept-alive connection may have died unseen: that would make an outcome unknown.
+        once = {**headers, "connection": "close"}
+        return (
+            Way(self._base, headers, self._proxies, retrying),
+            Way(self._base, once, self._proxies),
+        )
 
     def _read(self, response: BaseHTTPResponse) -> HttpResponse:
         """The answer, cut at a bound of bytes and of time: what was cut will not parse."""
@@ -111,13 +107,6 @@ class Fetched:
     chunks: Iterator[bytes]
 
 
-class _Ways(threading.local):
-    """The ways of this thread, by origin."""
-
-    def __init__(self) -> None:
-        self.to: dict[str, Way] = {}
-
-
 class RefusedUrl(Exception):
     """A URL that must not be fetched: its scheme, or the address behind it."""
 
@@ -131,7 +120,7 @@ class MediaFetcher:
     def __init__(self, *, loopback: bool = False, proxies: Mapping[str, str] | None = None) -> None:
         self._loopback = loopback
         self._proxies = dict(proxies or {})
-        self._ways = _Ways()
+        self._ways: dict[str, Way] = {}  # by origin
         self._seen: set[str] = set()  # hosts whose addresses may be fetched from
 
     @contextmanager
@@ -157,10 +146,10 @@ class MediaFetcher:
     def _call(self, url: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
         parts = parse_url(url)
         origin = f"{parts.scheme}://{parts.netloc}/"
-        way = self._ways.to.get(origin)
+        way = self._ways.get(origin)
         if way is None:
             way = Way(origin, {"accept-encoding": "identity"}, self._proxies)
-            self._ways.to[origin] = way
+            way = self._ways.setdefault(origin, way)  # another thread may have been quicker
         rest = parts.request_uri[1:]
         # The peer is checked once more when connected: a name may resolve anew (rebinding).
         guard = None if self._proxies else self._check_address

@@ -1,8 +1,8 @@
-"""The wire below both sessions: what surely left the machine, and the way to a host, laid once.
+"""The wire below transport and fetcher: the way to a host, laid once, and what surely left by it.
 
-requests lays the way: proxy, TLS, pool of connections, headers. It would do so anew for each
-call, and then look for cookies and redirects that nobody follows, which takes as long as the call
-itself; so that calls go straight to the pool.
+requests lays the way: proxy, TLS, pool of connections, headers. Calls then go straight to the
+pool, since requests would lay it anew for each, and look for cookies and redirects that nobody
+follows: as much work as the call itself.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from urllib3.util.retry import Retry
 from kling_batch import __version__
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
+CONNECTIONS_KEPT = 16
 USER_AGENT = f"kling-batch/{__version__}"
 # What laying a way and a call by it raise when the network or the other side is at fault.
 FAULTS = (requests.RequestException, HTTPError, OSError)
@@ -83,7 +84,7 @@ class _WatchedAdapter(HTTPAdapter):
 
 
 class Way:
-    """The way to what lies below one URL, for one thread; follows no redirect.
+    """The way to what lies below one URL; many threads may go it. Follows no redirect.
 
     `retry` is urllib3's, for calls that may be made again.
     """
@@ -102,7 +103,9 @@ class Way:
             session.headers["user-agent"] = USER_AGENT
             del session.headers["connection"]  # kept alive by HTTP/1.1 itself
             call = session.prepare_request(requests.Request("GET", url, headers=dict(headers)))
-        adapter = _WatchedAdapter(max_retries=0 if retry is None else retry)
+        adapter = _WatchedAdapter(
+            max_retries=0 if retry is None else retry, pool_maxsize=CONNECTIONS_KEPT
+        )
         pool = adapter.get_connection_with_tls_context(call, True, dict(proxies))
         adapter.cert_verify(pool, call.url, True, None)  # type: ignore[no-untyped-call]
         self._pool = cast(HTTPConnectionPool, pool)
