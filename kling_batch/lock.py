@@ -6,6 +6,8 @@ import fcntl
 import os
 from pathlib import Path
 
+from kling_batch.files import PRIVATE
+
 
 class FileLock:
     """`flock` of a file made for it: held by this object until it lets go, or the process ends.
@@ -20,7 +22,7 @@ class FileLock:
     def take(self) -> bool:
         """Whether it is ours now; False while another holds it. Raises OSError."""
         if self._handle is None:
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT, PRIVATE)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BaseException as error:

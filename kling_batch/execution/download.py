@@ -59,7 +59,7 @@ class NotGot:
 
 @dataclass(frozen=True, slots=True)
 class _Whole:
-    """A part file that has its full length: its hash and bytes; `validated`: in several goes."""
+    """A part file of full length: its hash and bytes, and whether a validator lies beside it."""
 
     sha256: str
     size: int

@@ -37,8 +37,8 @@ _NO_RESULT: tuple[Any, ...] = (None, None, None)
 _NO_REQUEST = JobRequest("", "", "", "video", "720p", 0)
 _NOT_NULL = {"state", "fingerprint", "output", "credits_planned", "attempts", "credits_spent"}
 
-# A record as it stands after its job was bought: of the indexes none is touched, a third of what
-# a commit would have to write.
+# A record whose job of the service is the same as before: no index is touched, which is a third of
+# what a commit would have to write.
 _SAME_JOB = tuple(name for name in _COLUMNS if name not in ("id", "job_id"))
 _UPDATE = f"UPDATE jobs SET {', '.join(f'{c} = ?' for c in _SAME_JOB)} WHERE id = ? AND job_id IS ?"  # noqa: S608
 _UPSERT = (
@@ -46,9 +46,11 @@ _UPSERT = (
     f" ON CONFLICT (id) DO UPDATE SET {', '.join(f'{c} = excluded.{c}' for c in _COLUMNS[1:])}"
 )
 # One call for the whole row; `_value_`, since an enum's `value` is a call of its own.
-_WAYS = {"state": "state._value_", **{name: f"request.{name}" for name in _REQUEST}}
-_row = attrgetter(*(_WAYS.get(name, name) for name in _COLUMNS))
-_row_of_same_job = attrgetter(*(_WAYS.get(name, name) for name in (*_SAME_JOB, "id", "job_id")))
+_ATTRIBUTES = {"state": "state._value_", **{name: f"request.{name}" for name in _REQUEST}}
+_row = attrgetter(*(_ATTRIBUTES.get(name, name) for name in _COLUMNS))
+_row_of_same_job = attrgetter(
+    *(_ATTRIBUTES.get(name, name) for name in (*_SAME_JOB, "id", "job_id"))
+)
 _INTEND = (
     "INSERT INTO attempts (id, job, fingerprint, sent_at, era, steady, balance_before, balance_at)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -232,7 +234,7 @@ class Store:
         answer = (attempt.verdict, attempt.answered_at, attempt.http_status)
         ids = json.dumps(attempt.job_ids)
         came = (ids, attempt.raw, attempt.reason, attempt.resolution, attempt.id)
-        self._write(records, happenings, [(_SETTLE, (*answer, *came))], other_job=True)
+        self._write(records, happenings, [(_SETTLE, (*answer, *came))])
 
     def rename(self, pairs: Mapping[str, str], happenings: Iterable[Happening]) -> None:
         """Give records the ids that the manifest now uses, old to new."""
@@ -272,11 +274,9 @@ class Store:
         changes: Iterable[tuple[str, Sequence[Any]]] = (),
         *,
         later: bool = False,
-        other_job: bool = False,
     ) -> None:
         """One transaction, committed before it returns; with `later`, by whoever commits next.
 
-        `other_job`: the records have another job of the service than before, most likely.
         All in one place, since after each wait for the disk every call is slow anew.
         """
         execute = self.connection.execute
@@ -286,7 +286,7 @@ class Store:
             for statement, values in changes:
                 execute(statement, values)
             for record in records:
-                if other_job or not execute(_UPDATE, _row_of_same_job(record)).rowcount:
+                if not execute(_UPDATE, _row_of_same_job(record)).rowcount:
                     execute(_UPSERT, _row(record))
             for one in happenings:
                 detail = json.dumps(dict(one.detail)) if one.detail else "{}"
