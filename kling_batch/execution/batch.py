@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 
 from kling_batch.clock import Clock
 from kling_batch.errors import ExitCode
@@ -15,7 +16,7 @@ from kling_batch.state.records import Record
 from kling_batch.state.store import Attempt, Happening, Store
 from kling_batch.structs import replace
 
-# What was only noted waits so long for a commit that comes anyhow.
+# What was only noted waits so long for a commit.
 NOTED_SECONDS = 1.0
 
 Observer = Callable[[Happening], None]
@@ -23,7 +24,11 @@ Observer = Callable[[Happening], None]
 
 @dataclass(slots=True)
 class Batch:
-    """The one writer of records. Everything but what is only noted is committed before it is told.
+    """The one writer of records. What they come to is committed before it is told.
+
+    What nobody but the state could tell again is saved at once: what is bought, paid, given up.
+    The rest is noted, and written within a second: what the service says of a job can be asked
+    for again, and a video in its place has its receipt.
 
     `owners` maps every job id of this state to the job that has it; `spent` are the credits
     charged, in flight or perhaps charged, less refunds; `stop` is why no more is submitted,
@@ -39,7 +44,8 @@ class Batch:
     spent: int = 0
     stop: Stop | None = None
     _untold: list[Happening] | None = None
-    _noted: list[tuple[Record, Happening]] = field(default_factory=list)
+    _noted: dict[str, None] = field(default_factory=dict)  # ids, in order
+    _noted_happenings: list[Happening] = field(default_factory=list)
     _noted_at: float = 0.0
 
     def __post_init__(self) -> None:
@@ -58,41 +64,47 @@ class Batch:
                 yield
         finally:
             self._untold = None
-        for happening in untold:
+        self._say(untold)
+
+    def _say(self, happenings: Iterable[Happening]) -> None:
+        if self._untold is not None:
+            self._untold.extend(happenings)
+            return
+        for happening in happenings:
             self.observer(happening)
 
-    def _say(self, happening: Happening) -> None:
-        if self._untold is None:
-            self.observer(happening)
-        else:
-            self._untold.append(happening)
-
-    def save(self, records: Iterable[Record], happenings: Sequence[Happening]) -> None:
+    def save(self, records: Iterable[Record], happenings: Iterable[Happening]) -> None:
         """Commit these records, then say what happened; with them what was noted before."""
-        records = tuple(records)
-        noted, self._noted = self._noted, []
-        self.store.save(
-            [*(record for record, _ in noted), *records],
-            [*(told for _, told in noted), *happenings],
-        )
-        self._keep(records, happenings)
+        records, happenings = self._with_noted(records, happenings)
+        self.store.save(records, happenings)
+        self._written(records, happenings)
 
-    def note(self, record: Record, happening: Happening) -> None:
-        """Keep what costs nothing if it is lost, and so no commit: the next one writes it."""
+    def note(self, records: Collection[Record], happenings: Iterable[Happening]) -> None:
+        """Keep what can be learned again if it is lost: the next commit writes it."""
         if not self._noted:
             self._noted_at = self.clock.steady()
-        self._noted.append((record, happening))
-        self._keep((record,), (happening,))
+        self._keep(records)
+        self._noted.update((record.id, None) for record in records)
+        self._noted_happenings.extend(happenings)
 
-    def write_noted(self, wait: float) -> None:
-        """Commit what was noted, where the next commit may come too late after such a wait."""
+    def write_noted(self, wait: float = inf) -> None:
+        """Commit what was noted, where after such a wait (seconds) it would be too late."""
         if self._noted and self.clock.steady() + wait - self._noted_at > NOTED_SECONDS:
             self.save((), ())
 
     def intend(self, record: Record, attempt: Attempt, happening: Happening) -> None:
         """Commit the write-ahead of a submission."""
-        self.store.intend(record, attempt, happening)
-        self._keep((record,), (happening,))
+        records, happenings = self._with_noted((record,), (happening,))
+        self.store.intend(attempt, records, happenings)
+        self._written(records, happenings)
+
+    def settle(self, settlement: Settlement, balance: int | None = None) -> None:
+        """Commit the answer to a submission, and the account's balance where it told that."""
+        records, happenings = self._with_noted(settlement.records, settlement.happenings)
+        self.store.settle(settlement.attempt, records, happenings)
+        fresh = [r.job_id for r in settlement.records if r.job_id]
+        self.ledger.own(fresh, self.store.path, balance)
+        self._written(records, happenings)
 
     def rename(self, pairs: Mapping[str, str]) -> None:
         """Give records the ids that the manifest now uses, old to new."""
@@ -107,8 +119,7 @@ class Batch:
             if main is not None and main in pairs:
                 self.records[record.id] = replace(record, extra_of=pairs[main])
         self.owners = {r.job_id: r.id for r in self.records.values() if r.job_id}
-        for happening in told:
-            self._say(happening)
+        self._say(told)
 
     def drop(self, ids: Collection[str]) -> None:
         """Strike out records of jobs that were planned, never submitted, and are given up."""
@@ -116,18 +127,12 @@ class Batch:
         self.store.drop(ids, happening)
         for one in ids:
             del self.records[one]
-        self._say(happening)
-
-    def settle(self, settlement: Settlement, balance: int | None = None) -> None:
-        """Commit the answer to a submission, and the account's balance where it told that."""
-        self.store.settle(settlement.attempt, settlement.records, settlement.happenings)
-        fresh = [r.job_id for r in settlement.records if r.job_id]
-        self.ledger.own(fresh, self.store.path, balance)
-        self._keep(settlement.records, settlement.happenings)
+        self._say((happening,))
 
     def tell(self, name: str, job: str | None = None, **detail: object) -> None:
         """Say what is worth saying and not worth keeping: a wait, a retry."""
-        self._say(Happening(self.clock.now(), name, job, detail))
+        self.write_noted()  # what came before it is said before it
+        self._say((Happening(self.clock.now(), name, job, detail),))
 
     def halt(self, stop: Stop) -> None:
         """Submit no more; the first reason stands."""
@@ -146,7 +151,20 @@ class Batch:
             mend = "mend `pricing` in the manifest, look at the plan, then go on"
             self.halt(Stop(ExitCode.BUDGET, wrong, mend))
 
-    def _keep(self, records: Iterable[Record], happenings: Iterable[Happening]) -> None:
+    def _with_noted(
+        self, records: Iterable[Record], happenings: Iterable[Happening]
+    ) -> tuple[Collection[Record], Collection[Happening]]:
+        """These and what was noted before them, in the order in which it happened."""
+        fresh = {one: self.records[one] for one in self._noted}
+        fresh.update((record.id, record) for record in records)
+        return fresh.values(), (*self._noted_happenings, *happenings)
+
+    def _written(self, records: Iterable[Record], happenings: Iterable[Happening]) -> None:
+        self._noted, self._noted_happenings = {}, []
+        self._keep(records)
+        self._say(happenings)
+
+    def _keep(self, records: Iterable[Record]) -> None:
         for record in records:
             # A running sum: adding up all records for each submission would be quadratic.
             before = self.records.get(record.id)
@@ -154,5 +172,3 @@ class Batch:
             self.records[record.id] = record
             if record.job_id:
                 self.owners[record.job_id] = record.id
-        for happening in happenings:
-            self._say(happening)

@@ -153,7 +153,7 @@ class Follower:
             return
         if record.state is JobState.MISSING:
             self.in_flight += 1
-        self._batch.note(moved(record, state, error=None), Happening(now, state.value, record.id))
+        self._note(moved(record, state, error=None), Happening(now, state.value, record.id))
 
     def _failed(self, record: Record, watch: _Watch, told: RemoteJob, now: float) -> None:
         failed = moved(
@@ -204,7 +204,7 @@ class Follower:
         self._measure(self._batch.clock.steady() - watch.begun, known_before=watch.known_before)
         detail = {"credits_charged": completed.credits_charged}
         others = further_results(completed, told.result_urls, self._batch.records)
-        self._batch.save(
+        self._batch.note(
             (completed, *others),
             [
                 Happening(now, "completed", record.id, detail),
@@ -312,7 +312,7 @@ class Follower:
         )
         detail = {"output": got.output, "sha256": got.sha256, "bytes": got.size}
         self._end(record)
-        self._save(done, Happening(self._batch.clock.now(), "downloaded", record.id, detail))
+        self._note(done, Happening(self._batch.clock.now(), "downloaded", record.id, detail))
 
     def _retry_url(self, job: str, watch: _Watch, reason: str) -> None:
         """Ask for the URL anew and fetch again, a few times: URLs expire and hosts stumble."""
@@ -334,7 +334,7 @@ class Follower:
         watch.wants_url = False
         if url != record.result_url:
             record = replace(record, result_url=url)
-            self._save(record, Happening(self._batch.clock.now(), "url", record.id))
+            self._note(record, Happening(self._batch.clock.now(), "url", record.id))
         self._to_fetch.append(record.id)
 
     # -- ends ----------------------------------------------------------------------------------
@@ -350,3 +350,6 @@ class Follower:
 
     def _save(self, record: Record, happening: Happening) -> None:
         self._batch.save((record,), (happening,))
+
+    def _note(self, record: Record, happening: Happening) -> None:
+        self._batch.note((record,), (happening,))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
 
 from kling_batch.clock import Clock
 from kling_batch.errors import ExitCode
@@ -151,10 +150,12 @@ class Runner:
             while not self._finished():
                 self._start_due(self._clock.steady())
                 if not self._finished():  # a budget that is reached may have been the last word
-                    self._take_arrivals(self._next_wake())
+                    wake = self._next_wake()
+                    self._batch.write_noted(wake)
+                    self._take_arrivals(wake)
         except StateNotWritten as error:
             raise self._last_answer() or error from error
-        self._batch.write_noted(inf)
+        self._batch.write_noted()
         return self._result()
 
     def _last_answer(self) -> StateNotWritten | None:
@@ -248,7 +249,6 @@ class Runner:
 
     def _take_arrivals(self, seconds: float) -> None:
         """All that has arrived, in one commit: each by itself would wait for the disk."""
-        self._batch.write_noted(seconds)
         arrival = self._clock.wait_for(self._arrivals, seconds)
         if arrival is None:
             return
@@ -295,6 +295,7 @@ class Runner:
 
     def _ask_canary(self) -> None:
         self._canary = None
+        self._batch.write_noted()  # the answer may take a person an hour
         waiting = self._submitter.waiting
         bought = self._submitter.bought
         report = CanaryReport(

@@ -184,7 +184,7 @@ def test_a_renamed_job_is_counted_once(folder: Path) -> None:
 
 def test_the_canary_asks_after_the_first_jobs(folder: Path) -> None:
     bench = Bench(folder, jobs(5))
-    assert bench.run(canary=2, confirm=False).exit_code is ExitCode.DECLINED
+    assert bench.run(canary=2, confirm=lambda _: False).exit_code is ExitCode.DECLINED
     assert len(bench.simulator.ledger) == 2
     (report,) = bench.reports
     assert [record.state.value for record in report.jobs] == ["downloaded"] * 2
@@ -199,14 +199,14 @@ def test_a_canary_of_unknown_outcome_is_settled_before_more_is_bought(
 ) -> None:
     lost = {"on": "submit", "nth": 1, "do": "reset", "act": act}
     bench = Bench(folder, jobs(4), faults=[lost])
-    assert bench.run(canary=1, confirm=False).exit_code is ExitCode.DECLINED
+    assert bench.run(canary=1, confirm=lambda _: False).exit_code is ExitCode.DECLINED
     assert len(bench.simulator.ledger) == 1
     assert_finishes(bench, 4)
 
 
 def test_a_canary_that_covers_the_whole_batch_asks_nothing(folder: Path) -> None:
     bench = Bench(folder, jobs(2))
-    assert bench.run(canary=2, confirm=False).exit_code is ExitCode.DONE
+    assert bench.run(canary=2, confirm=lambda _: False).exit_code is ExitCode.DONE
     assert bench.reports == []
 
 

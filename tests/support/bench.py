@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -131,7 +131,7 @@ class Bench:
         wishes: Wishes = Wishes(),  # noqa: B008
         *,
         max_credits: int | None = None,
-        confirm: bool = True,
+        confirm: Callable[[CanaryReport], bool] = lambda _: True,
         on_event: Any = None,
         **settings: Any,
     ) -> Result:
@@ -141,7 +141,7 @@ class Bench:
 
         def ask(report: CanaryReport) -> bool:
             self.reports.append(report)
-            return confirm
+            return confirm(report)
 
         def saw(happening: Happening) -> None:
             self.happenings.append(happening)

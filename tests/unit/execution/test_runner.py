@@ -9,17 +9,9 @@ import pytest
 from support.bench import Bench, jobs
 
 from kling_batch.errors import ExitCode
-from kling_batch.execution.batch import Batch
-from kling_batch.execution.runner import Runner
-from kling_batch.model import JobRequest
+from kling_batch.execution.runner import CanaryReport
 from kling_batch.planning.plan import Wishes
-from kling_batch.service.ledger import Ledger
 from kling_batch.service.transport import HttpRequest, HttpResponse
-from kling_batch.state.opening import Identity, writing
-from kling_batch.state.records import JobState, Record, moved
-from kling_batch.state.store import Happening
-
-REQUEST = JobRequest("dance", "https://a.b/c.png", "https://a.b/c.mp4", "video", "720p", 5)
 
 
 def test_a_batch_is_submitted_followed_and_downloaded(folder: Path) -> None:
@@ -151,30 +143,24 @@ def test_that_a_job_is_being_made_is_on_record_soon(folder: Path, interval: floa
     def look(request: HttpRequest) -> HttpResponse:
         if told_at and bench.states()["j1"] == "submitted":
             late.append(bench.clock.steady() - told_at[0])
-        return handle(request)
-
-    def watch(happening: Happening, _: Runner) -> None:
-        if happening.name == "processing":
+        answer = handle(request)
+        if b'"processing"' in answer.body:
             told_at.append(bench.clock.steady())
+        return answer
 
     bench.transport = look
-    assert bench.run(on_event=watch, poll_interval=interval).exit_code is ExitCode.DONE
+    assert bench.run(poll_interval=interval).exit_code is ExitCode.DONE
     assert told_at
     assert max(late, default=0.0) <= 1.0
 
 
-def test_that_a_job_is_being_made_has_no_commit_of_its_own_where_one_is_near(folder: Path) -> None:
-    bench = Bench(folder, jobs(1))
-    with writing(bench.state_file, Identity("batch", "batch.yaml"), 0.0) as store:
-        ledger = Ledger(bench.ledger_file, bench.clock)
-        batch = Batch(store, ledger, bench.clock, bench.happenings.append, {})
-        record = Record("j", "f", REQUEST, JobState.SUBMITTED, "o.mp4", 60, job_id="a")
-        batch.save([record], [Happening(0.0, "submitted", "j")])
-        batch.note(moved(record, JobState.PROCESSING), Happening(1.0, "processing", "j"))
-        batch.write_noted(0.1)
-        assert store.records()["j"].state is JobState.SUBMITTED
-        batch.save([moved(batch.records["j"], JobState.COMPLETED)], [Happening(2.0, "completed")])
-        assert store.records()["j"].state is JobState.COMPLETED
-        names = store.connection.execute("SELECT name FROM events ORDER BY serial").fetchall()
-        assert [name for (name,) in names] == ["submitted", "processing", "completed"]
-        ledger.close()
+def test_whoever_is_asked_after_the_first_jobs_finds_them_on_record(folder: Path) -> None:
+    bench = Bench(folder, jobs(3))
+    found: list[dict[str, str]] = []
+
+    def ask(_: CanaryReport) -> bool:
+        found.append(bench.states())
+        return True
+
+    assert bench.run(canary=1, confirm=ask).exit_code is ExitCode.DONE
+    assert found == [{"j1": "downloaded", "j2": "planned", "j3": "planned"}]
