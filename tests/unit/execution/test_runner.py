@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from math import inf
 from pathlib import Path
 
 import pytest
 from support.bench import Bench, jobs
 
 from kling_batch.errors import ExitCode
+from kling_batch.execution.batch import Batch
 from kling_batch.execution.runner import CanaryReport
 from kling_batch.planning.plan import Wishes
 from kling_batch.service.transport import HttpRequest, HttpResponse
+from kling_batch.state.records import JobState
 
 
 def test_a_batch_is_submitted_followed_and_downloaded(folder: Path) -> None:
@@ -164,3 +167,28 @@ def test_whoever_is_asked_after_the_first_jobs_finds_them_on_record(folder: Path
 
     assert bench.run(canary=1, confirm=ask).exit_code is ExitCode.DONE
     assert found == [{"j1": "downloaded", "j2": "planned", "j3": "planned"}]
+
+
+@pytest.mark.parametrize(
+    ("learned", "on_record"),
+    [(JobState.COMPLETED, "submitted"), (JobState.DOWNLOADED, "completed")],
+)
+def test_a_crash_before_what_was_noted_is_written_costs_no_credit_and_no_download(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, learned: JobState, on_record: str
+) -> None:
+    bench = Bench(folder, jobs(1))
+    write = Batch.write_noted
+
+    def crash_once_learned(batch: Batch, wait: float = inf) -> None:
+        if batch.records["j1"].state is learned:
+            raise RuntimeError("crash")
+        write(batch, wait)
+
+    monkeypatch.setattr(Batch, "write_noted", crash_once_learned)
+    with pytest.raises(RuntimeError):
+        bench.run()
+    monkeypatch.setattr(Batch, "write_noted", write)
+    assert bench.states() == {"j1": on_record}
+    assert bench.run().exit_code is ExitCode.DONE
+    assert bench.states() == {"j1": "downloaded"}
+    assert len(bench.host.fetched) == len(bench.simulator.ledger) == 1
