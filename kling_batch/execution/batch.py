@@ -75,12 +75,16 @@ class Batch:
 
     def save(self, records: Iterable[Record], happenings: Iterable[Happening]) -> None:
         """Commit these records, then say what happened; with them what was noted before."""
-        records, happenings = self._with_noted(records, happenings)
-        self.store.save(records, happenings)
-        self._written(records, happenings)
+        fresh = {one: self.records[one] for one in self._noted}
+        fresh.update((record.id, record) for record in records)
+        told = [*self._noted_happenings, *happenings]
+        self.store.save(fresh.values(), told)
+        self._noted, self._noted_happenings = {}, []
+        self._keep(fresh.values())
+        self._say(told)
 
     def note(self, records: Collection[Record], happenings: Iterable[Happening]) -> None:
-        """Keep what can be learned again if it is lost: the next commit writes it."""
+        """Keep what can be learned again if it is lost: the next `save` or `write_noted` has it."""
         if not self._noted:
             self._noted_at = self.clock.steady()
         self._keep(records)
@@ -88,23 +92,26 @@ class Batch:
         self._noted_happenings.extend(happenings)
 
     def write_noted(self, wait: float = inf) -> None:
-        """Commit what was noted, where after such a wait (seconds) it would be too late."""
+        """Commit what was noted, where after such a wait (seconds) it would be too late.
+
+        All of a second in one commit: with each submission's, it would cost as much as its own.
+        """
         if self._noted and self.clock.steady() + wait - self._noted_at > NOTED_SECONDS:
             self.save((), ())
 
     def intend(self, record: Record, attempt: Attempt, happening: Happening) -> None:
         """Commit the write-ahead of a submission."""
-        records, happenings = self._with_noted((record,), (happening,))
-        self.store.intend(attempt, records, happenings)
-        self._written(records, happenings)
+        self.store.intend(record, attempt, happening)
+        self._keep((record,))
+        self._say((happening,))
 
     def settle(self, settlement: Settlement, balance: int | None = None) -> None:
         """Commit the answer to a submission, and the account's balance where it told that."""
-        records, happenings = self._with_noted(settlement.records, settlement.happenings)
-        self.store.settle(settlement.attempt, records, happenings)
+        self.store.settle(settlement.attempt, settlement.records, settlement.happenings)
         fresh = [r.job_id for r in settlement.records if r.job_id]
         self.ledger.own(fresh, self.store.path, balance)
-        self._written(records, happenings)
+        self._keep(settlement.records)
+        self._say(settlement.happenings)
 
     def rename(self, pairs: Mapping[str, str]) -> None:
         """Give records the ids that the manifest now uses, old to new."""
@@ -150,19 +157,6 @@ class Batch:
         if wrong:
             mend = "mend `pricing` in the manifest, look at the plan, then go on"
             self.halt(Stop(ExitCode.BUDGET, wrong, mend))
-
-    def _with_noted(
-        self, records: Iterable[Record], happenings: Iterable[Happening]
-    ) -> tuple[Collection[Record], Collection[Happening]]:
-        """These and what was noted before them, in the order in which it happened."""
-        fresh = {one: self.records[one] for one in self._noted}
-        fresh.update((record.id, record) for record in records)
-        return fresh.values(), (*self._noted_happenings, *happenings)
-
-    def _written(self, records: Iterable[Record], happenings: Iterable[Happening]) -> None:
-        self._noted, self._noted_happenings = {}, []
-        self._keep(records)
-        self._say(happenings)
 
     def _keep(self, records: Iterable[Record]) -> None:
         for record in records:

@@ -221,13 +221,11 @@ class Store:
         """Write these records and what happened, together."""
         self._write(records, happenings, later=self._gathering)
 
-    def intend(
-        self, attempt: Attempt, records: Iterable[Record], happenings: Iterable[Happening]
-    ) -> None:
+    def intend(self, record: Record, attempt: Attempt, happening: Happening) -> None:
         """The write-ahead of a submission: after it returns, the POST may go out once."""
         who = (attempt.id, attempt.job, attempt.fingerprint)
         balance = (attempt.balance_before, attempt.balance_at)
-        self._write(records, happenings, [(_INTEND, (*who, *attempt.sent, *balance))])
+        self._write((record,), (happening,), [(_INTEND, (*who, *attempt.sent, *balance))])
 
     def settle(
         self, attempt: Attempt, records: Iterable[Record], happenings: Iterable[Happening]

@@ -9,16 +9,13 @@ import pytest
 from support.clock import FakeClock
 
 from kling_batch.execution.batch import NOTED_SECONDS, Batch
-from kling_batch.execution.submission import Settlement
 from kling_batch.model import JobRequest
 from kling_batch.service.ledger import Ledger
 from kling_batch.state.opening import Identity, writing
 from kling_batch.state.records import JobState, Record, moved
-from kling_batch.state.store import Attempt, Happening, StateNotWritten
-from kling_batch.structs import replace
+from kling_batch.state.store import Happening, StateNotWritten
 
 REQUEST = JobRequest("dance", "https://a.b/c.png", "https://a.b/c.mp4", "video", "720p", 5)
-ATTEMPT = Attempt("a", "next", "f", 1.0)
 
 
 @pytest.fixture
@@ -81,17 +78,6 @@ def test_what_is_noted_has_a_commit_of_its_own_only_when_no_other_comes_in_time(
     assert history(batch) == ["processing", "completed"]
 
 
-def intend(batch: Batch) -> None:
-    batch.intend(record("next", JobState.UNKNOWN), ATTEMPT, Happening(2.0, "later", "next"))
-
-
-def settle(batch: Batch) -> None:
-    bought = record("next", JobState.SUBMITTED, job_id="y")
-    later = (Happening(2.0, "later", "next"),)
-    answered = replace(ATTEMPT, verdict="accepted", job_ids=("y",))
-    batch.settle(Settlement(answered, (bought,), later))
-
-
 def save(batch: Batch) -> None:
     batch.save([record("next", JobState.UNKNOWN)], [Happening(2.0, "later", "next")])
 
@@ -100,8 +86,8 @@ def tell(batch: Batch) -> None:
     batch.tell("later")
 
 
-@pytest.mark.parametrize("act", [intend, settle, save, tell])
-def test_what_was_noted_goes_before_whatever_comes_next(
+@pytest.mark.parametrize("act", [save, tell])
+def test_what_was_noted_goes_before_what_is_saved_or_told_next(
     batch: Batch, told: list[str], act: Callable[[Batch], None]
 ) -> None:
     note(batch, JobState.PROCESSING)

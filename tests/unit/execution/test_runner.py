@@ -54,17 +54,18 @@ def test_both_contracts_bring_the_video_and_the_charge(folder: Path, contract: s
 
 def test_no_more_jobs_are_in_flight_than_the_manifest_allows(folder: Path) -> None:
     bench = Bench(folder, jobs(9, "service: {max_in_flight: 2}\n"))
-    flying, most = set(), 0
+    handle, made, most = bench.transport, 0, 0
 
-    def watch(happening, runner):  # type: ignore[no-untyped-def]
-        nonlocal most
-        if happening.name == "submitted":
-            flying.add(happening.job)
-        if happening.name == "completed":
-            flying.discard(happening.job)
-        most = max(most, len(flying))
+    def watch(request: HttpRequest) -> HttpResponse:
+        nonlocal made, most
+        answer = handle(request)
+        made += request.method == "GET" and b'"completed"' in answer.body
+        most = max(most, len(bench.simulator.ledger) - made)
+        return answer
 
-    assert bench.run(on_event=watch).exit_code is ExitCode.DONE
+    bench.transport = watch
+    assert bench.run().exit_code is ExitCode.DONE
+    assert made == 9
     assert most == 2
 
 

@@ -135,7 +135,7 @@ def test_every_change_moves_the_serial(store: Store) -> None:
     serials = [store.serial()]
     store.save([record()], [TOLD])
     serials.append(store.serial())
-    store.intend(attempt("a"), [record(state=S.UNKNOWN)], [TOLD])
+    store.intend(record(state=S.UNKNOWN), attempt("a"), TOLD)
     serials.append(store.serial())
     store.settle(replace(attempt("a"), verdict="accepted"), [record(state=S.SUBMITTED)], [TOLD])
     serials.append(store.serial())
@@ -146,14 +146,14 @@ def test_every_change_moves_the_serial(store: Store) -> None:
 
 def test_an_intent_without_an_answer_is_found(path: Path) -> None:
     with writing(path, Identity("batch", "batch.yaml"), 0.0) as store:
-        store.intend(attempt("a"), [record(state=S.UNKNOWN)], [TOLD])
+        store.intend(record(state=S.UNKNOWN), attempt("a"), TOLD)
     with reading(path) as again:
         assert again is not None
         assert again.attempts()["j1"] == attempt("a")
 
 
 def test_an_answer_is_kept_with_all_that_it_told(store: Store) -> None:
-    store.intend(attempt("a"), [record(state=S.UNKNOWN)], [TOLD])
+    store.intend(record(state=S.UNKNOWN), attempt("a"), TOLD)
     answered = replace(
         attempt("a"),
         verdict="unknown",
@@ -170,7 +170,7 @@ def test_an_answer_is_kept_with_all_that_it_told(store: Store) -> None:
 
 def test_the_latest_attempt_of_a_job_is_the_one_that_counts(store: Store) -> None:
     for name in ("first", "second"):
-        store.intend(attempt(name), [record(state=S.UNKNOWN)], [TOLD])
+        store.intend(record(state=S.UNKNOWN), attempt(name), TOLD)
     assert store.attempts()["j1"].id == "second"
 
 
@@ -182,7 +182,7 @@ def test_a_job_id_belongs_to_one_job(store: Store) -> None:
 
 
 def test_a_rename_takes_attempts_and_extras_along(store: Store) -> None:
-    store.intend(attempt("a"), [record(state=S.UNKNOWN)], [TOLD])
+    store.intend(record(state=S.UNKNOWN), attempt("a"), TOLD)
     store.save([record("j1.extra1", S.SUBMITTED, job_id="x", extra_of="j1")], [TOLD])
     store.rename({"j1": "k1"}, [TOLD])
     assert set(store.records()) == {"k1", "j1.extra1"}
@@ -193,13 +193,13 @@ def test_a_rename_takes_attempts_and_extras_along(store: Store) -> None:
 def test_what_was_bought_before_is_known_by_order(store: Store) -> None:
     for number in (1, 2, 3):
         job = f"j{number}"
-        store.intend(attempt(f"a{number}", job), [record(job, S.UNKNOWN)], [TOLD])
+        store.intend(record(job, S.UNKNOWN), attempt(f"a{number}", job), TOLD)
         store.save([record(job, S.SUBMITTED, job_id=f"id{number}")], [TOLD])
     store.save([record("j1.extra1", S.SUBMITTED, job_id="more", extra_of="j1")], [TOLD])
     assert store.job_ids_before("a1") == set()
     assert store.job_ids_before("a2") == {"id1", "more"}
     assert store.job_ids_before("a3") == {"id1", "more", "id2"}
-    store.intend(attempt("a4", "j1"), [record("j1", S.UNKNOWN)], [TOLD])  # j1 is bought once more
+    store.intend(record("j1", S.UNKNOWN), attempt("a4", "j1"), TOLD)  # j1 is bought once more
     assert store.job_ids_before("a3") == {"id2"}
 
 
