@@ -16,7 +16,7 @@ from kling_batch.state.records import Record
 from kling_batch.state.store import Attempt, Happening, Store
 from kling_batch.structs import replace
 
-# What was only noted waits so long for a commit.
+# What was only noted waits at most so long for a commit.
 NOTED_SECONDS = 1.0
 
 Observer = Callable[[Happening], None]
@@ -28,7 +28,8 @@ class Batch:
 
     What nobody but the state could tell again is saved at once: what is bought, paid, given up.
     The rest is noted, and written within a second: what the service says of a job can be asked
-    for again, and a video in its place has its receipt.
+    for again, and a video in its place has its receipt. So it may be said after what happened
+    to another job meanwhile; a happening's `at` is when it was.
 
     `owners` maps every job id of this state to the job that has it; `spent` are the credits
     charged, in flight or perhaps charged, less refunds; `stop` is why no more is submitted,
